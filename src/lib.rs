@@ -1,0 +1,17 @@
+//! AuthRAI: identity and short-lived tokens for AI agents, self-hosted and clustered.
+//!
+//! `docs/architecture.md` draws the house. In short: [`domain`] decides, the cluster crate
+//! replicates, [`verify`] answers from memory, [`audit`] remembers, [`actors`] work, [`api`] speaks
+//! HTTP, [`cli`] starts it all.
+
+pub mod actors;
+pub mod api;
+pub mod audit;
+pub mod cli;
+pub mod clock;
+pub mod codec;
+pub mod domain;
+pub mod limits;
+pub mod secrets;
+pub mod token;
+pub mod verify;

@@ -1,1 +1,3 @@
-fn main(){}
+//! The `authrai` binary.
+
+fn main() {}

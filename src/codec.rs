@@ -1,0 +1,170 @@
+//! The stored form of everything that AuthRAI writes to the log or a snapshot.
+//!
+//! bincode with a version byte in front, a length cap, and a check that nothing is left over.
+//! Stored enums are declared with [`stored_enum!`], which gives each variant an explicit tag, so
+//! that moving a line never changes the meaning of bytes on disk. A stored type is a plain DTO:
+//! bincode cannot read `flatten`, `untagged`, `tag =`, `skip_serializing_if` or
+//! `serde_json::Value` back. Knows nothing of what is stored.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// The version of the stored form, the first byte of everything encoded here.
+pub const VERSION: u8 = 1;
+
+/// Longest stored item, in bytes.
+const ITEM_MAX_BYTES: usize = 1024 * 1024;
+
+/// Why stored bytes could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// There was nothing at all.
+    #[error("empty")]
+    Empty,
+    /// Written by another version of this program.
+    #[error("stored version {0}, this program reads version {VERSION}")]
+    Version(u8),
+    /// Longer than anything that this program writes.
+    #[error("{0} bytes, more than {ITEM_MAX_BYTES}")]
+    TooLong(usize),
+    /// Bytes remained after the item.
+    #[error("{0} bytes left over")]
+    LeftOver(usize),
+    /// The bytes are not such an item.
+    #[error("{0}")]
+    Malformed(String),
+}
+
+fn configuration() -> impl bincode::config::Config {
+    bincode::config::standard().with_limit::<ITEM_MAX_BYTES>()
+}
+
+/// The stored form of `item`.
+///
+/// # Panics
+///
+/// Never for the DTOs of this crate: their `Serialize` does not fail and writing to memory does
+/// not either.
+pub fn encode<T: Serialize>(item: &T) -> Vec<u8> {
+    let mut bytes = vec![VERSION];
+    bincode::serde::encode_into_std_write(item, &mut bytes, bincode::config::standard())
+        .expect("plain DTOs encode into memory");
+    bytes
+}
+
+/// Reads an item back. The whole of `bytes` must be that item.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+    if bytes.len() > ITEM_MAX_BYTES {
+        return Err(DecodeError::TooLong(bytes.len()));
+    }
+    let (version, body) = bytes.split_first().ok_or(DecodeError::Empty)?;
+    if *version != VERSION {
+        return Err(DecodeError::Version(*version));
+    }
+    let (item, read) = bincode::serde::decode_from_slice(body, configuration())
+        .map_err(|error| DecodeError::Malformed(error.to_string()))?;
+    match body.len() - read {
+        0 => Ok(item),
+        rest => Err(DecodeError::LeftOver(rest)),
+    }
+}
+
+/// Declares an enum whose variants each hold one payload and carry an explicit stored tag.
+///
+/// Stored as the pair (tag, payload). A tag is never reused; an unknown one does not decode.
+macro_rules! stored_enum {
+    (
+        $(#[$meta:meta])*
+        $vis:vis enum $name:ident {
+            $( $(#[$variant_meta:meta])* $tag:literal => $variant:ident($payload:ty) ),+ $(,)?
+        }
+    ) => {
+        $(#[$meta])*
+        $vis enum $name {
+            $( $(#[$variant_meta])* $variant($payload) ),+
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self {
+                    $( Self::$variant(payload) => {
+                        serde::Serialize::serialize(&($tag as u16, payload), serializer)
+                    } )+
+                }
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Pair;
+                impl<'de> serde::de::Visitor<'de> for Pair {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str(concat!("a tagged ", stringify!($name)))
+                    }
+
+                    fn visit_seq<A: serde::de::SeqAccess<'de>>(
+                        self,
+                        mut pair: A,
+                    ) -> Result<$name, A::Error> {
+                        use serde::de::Error;
+                        let tag: u16 =
+                            pair.next_element()?.ok_or_else(|| A::Error::custom("no tag"))?;
+                        match tag {
+                            $( $tag => pair
+                                .next_element::<$payload>()?
+                                .map($name::$variant)
+                                .ok_or_else(|| A::Error::custom("no payload")), )+
+                            other => Err(A::Error::custom(format_args!(
+                                concat!("unknown ", stringify!($name), " tag {}"),
+                                other
+                            ))),
+                        }
+                    }
+                }
+                deserializer.deserialize_tuple(2, Pair)
+            }
+        }
+    };
+}
+
+pub(crate) use stored_enum;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    stored_enum! {
+        #[derive(Debug, PartialEq)]
+        enum Sample {
+            7 => Number(u64),
+            300 => Text(String),
+        }
+    }
+
+    #[test]
+    fn a_stored_item_is_version_tag_payload() {
+        assert_eq!(encode(&Sample::Number(5)), [1, 7, 5]);
+        assert_eq!(encode(&Sample::Text("a".into())), [1, 251, 44, 1, 1, b'a']);
+    }
+
+    #[test]
+    fn what_was_stored_reads_back() {
+        for item in [Sample::Number(u64::MAX), Sample::Text("é".into())] {
+            assert_eq!(decode::<Sample>(&encode(&item)), Ok(item));
+        }
+    }
+
+    #[test]
+    fn what_this_program_did_not_write_is_refused() {
+        assert_eq!(decode::<Sample>(&[]), Err(DecodeError::Empty));
+        assert_eq!(decode::<Sample>(&[2, 7, 5]), Err(DecodeError::Version(2)));
+        assert_eq!(decode::<Sample>(&[1, 7, 5, 0]), Err(DecodeError::LeftOver(1)));
+        assert!(matches!(decode::<Sample>(&[1, 8, 5]), Err(DecodeError::Malformed(_))));
+        assert!(matches!(decode::<Sample>(&[1, 7]), Err(DecodeError::Malformed(_))));
+        assert!(matches!(
+            decode::<Sample>(&vec![1; ITEM_MAX_BYTES + 1]),
+            Err(DecodeError::TooLong(_))
+        ));
+    }
+}

@@ -1,0 +1,272 @@
+//! Commands: what can be asked of the state. The stored form of the replicated log.
+//!
+//! A command carries everything that is not a function of the state: ids, secrets' hashes, public
+//! keys. Proposing one twice is harmless: an id that exists with the same content is answered with
+//! what it is. Tags and field order are pinned by golden vectors.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AgentId, ApiKeyId, DefaultEffect, Environment, Hash, Millis, OperatorKeyId, OrgId, Permissions,
+    Seconds, SigningKeyId, TokenId,
+};
+use crate::codec::stored_enum;
+
+stored_enum! {
+    /// Who acts.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Actor {
+        /// A tenant, by one of its API keys.
+        1 => ApiKey(ApiKeyId),
+        /// An operator.
+        2 => Operator(OperatorKeyId),
+        /// A node, by itself.
+        3 => Node(u64),
+        /// Whoever set the cluster up, before there was any key.
+        4 => Setup(()),
+    }
+}
+
+/// A command, with who asked and in which request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// Who acts.
+    pub actor: Actor,
+    /// The `X-Request-Id` of the request, for the audit log.
+    pub request_id: String,
+    /// What is asked.
+    pub action: Action,
+}
+
+stored_enum! {
+    /// What is asked.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum Action {
+        /// New organisation.
+        1 => CreateOrganization(CreateOrganization),
+        /// Changed organisation.
+        2 => UpdateOrganization(UpdateOrganization),
+        /// New API key.
+        10 => CreateApiKey(CreateApiKey),
+        /// Renamed, enabled or disabled API key.
+        11 => UpdateApiKey(UpdateApiKey),
+        /// New secret for an API key.
+        12 => RotateApiKey(RotateApiKey),
+        /// API key gone for good.
+        13 => DeleteApiKey(ApiKeyId),
+        /// When API keys were last used: bookkeeping.
+        14 => TouchApiKeys(Vec<(ApiKeyId, Millis)>),
+        /// New agent.
+        20 => CreateAgent(CreateAgent),
+        /// Changed agent.
+        21 => UpdateAgent(UpdateAgent),
+        /// New key for an agent.
+        22 => RotateAgentKey(RotateAgentKey),
+        /// All tokens of an agent die.
+        23 => RevokeAgentTokens(AgentId),
+        /// The agent dies, and its tokens with it.
+        24 => RevokeAgent(AgentId),
+        /// New token.
+        30 => IssueToken(IssueToken),
+        /// A token dies.
+        31 => RevokeToken(TokenRef),
+        /// New signing key of a node.
+        40 => RegisterSigningKey(RegisterSigningKey),
+        /// A signing key signs no more.
+        41 => RetireSigningKey(SigningKeyId),
+        /// A signing key is compromised: everything that it signed dies.
+        42 => RevokeSigningKey(SigningKeyId),
+        /// New operator key.
+        50 => CreateOperatorKey(CreateOperatorKey),
+        /// Operator key gone for good.
+        51 => DeleteOperatorKey(OperatorKeyId),
+        /// Time passes: what has expired is pruned. Bookkeeping, proposed when some is due.
+        60 => Tick(()),
+    }
+}
+
+/// See [`Action::CreateOrganization`]. Actor: an operator, or setup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateOrganization {
+    /// Minted id.
+    pub id: OrgId,
+    /// 1 to 100 characters.
+    pub name: String,
+    /// What happens to a token request that no policy matches.
+    pub default_effect: DefaultEffect,
+}
+
+/// See [`Action::UpdateOrganization`]. Fields left out stay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateOrganization {
+    /// Which.
+    pub id: OrgId,
+    /// New name.
+    pub name: Option<String>,
+    /// New default effect.
+    pub default_effect: Option<DefaultEffect>,
+}
+
+/// See [`Action::CreateApiKey`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateApiKey {
+    /// Minted id.
+    pub id: ApiKeyId,
+    /// Whose it is to be; an API key can only make keys of its own organisation.
+    pub org: OrgId,
+    /// Which environment it opens.
+    pub environment: Environment,
+    /// 1 to 100 characters.
+    pub name: String,
+    /// What it may do: nothing that a creating API key does not hold.
+    pub permissions: Permissions,
+    /// SHA-256 of the secret.
+    pub secret_hash: Hash,
+    /// The secret's last four characters.
+    pub last_four: String,
+    /// From when on it no longer authenticates.
+    pub expires_at: Option<Millis>,
+}
+
+/// See [`Action::UpdateApiKey`]. Fields left out stay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateApiKey {
+    /// Which.
+    pub id: ApiKeyId,
+    /// New name.
+    pub name: Option<String>,
+    /// Whether it authenticates.
+    pub enabled: Option<bool>,
+}
+
+/// See [`Action::RotateApiKey`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RotateApiKey {
+    /// Which.
+    pub id: ApiKeyId,
+    /// SHA-256 of the new secret.
+    pub secret_hash: Hash,
+    /// The new secret's last four characters.
+    pub last_four: String,
+    /// How long the old secret goes on, in seconds; 0 ends it at once.
+    pub grace_s: u64,
+}
+
+/// See [`Action::CreateAgent`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateAgent {
+    /// Minted id.
+    pub id: AgentId,
+    /// 1 to 100 characters.
+    pub name: String,
+    /// 1 to 100 characters.
+    pub owner: String,
+    /// Up to 1,000 characters.
+    pub description: Option<String>,
+    /// Up to 1,000 characters.
+    pub model_provider: Option<String>,
+    /// Up to 1,000 characters.
+    pub model_name: Option<String>,
+    /// Up to 1,000 characters.
+    pub framework: Option<String>,
+    /// Up to 20 strings of 40 → 500 characters.
+    pub metadata: BTreeMap<String, String>,
+    /// The public half of its Ed25519 key.
+    pub public_key: [u8; 32],
+    /// Whether it must sign its token requests.
+    pub require_signature: bool,
+}
+
+/// See [`Action::UpdateAgent`]. `None` leaves a field, `Some(None)` clears it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateAgent {
+    /// Which.
+    pub id: AgentId,
+    /// New name.
+    pub name: Option<String>,
+    /// New owner.
+    pub owner: Option<String>,
+    /// New description.
+    pub description: Option<Option<String>>,
+    /// New model provider.
+    pub model_provider: Option<Option<String>>,
+    /// New model name.
+    pub model_name: Option<Option<String>>,
+    /// New framework.
+    pub framework: Option<Option<String>>,
+    /// Metadata entries to set, or to remove where `None`; `None` as a whole clears all.
+    pub metadata: Option<Option<BTreeMap<String, Option<String>>>>,
+    /// Whether it must sign its token requests.
+    pub require_signature: Option<bool>,
+    /// `Some(true)` pauses, `Some(false)` activates.
+    pub paused: Option<bool>,
+}
+
+/// See [`Action::RotateAgentKey`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RotateAgentKey {
+    /// Which.
+    pub id: AgentId,
+    /// The public half of the new key.
+    pub public_key: [u8; 32],
+}
+
+/// See [`Action::IssueToken`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssueToken {
+    /// Minted id, the `jti`.
+    pub id: TokenId,
+    /// SHA-256 of the whole signed token, prefix included.
+    pub hash: Hash,
+    /// For whom.
+    pub agent: AgentId,
+    /// Which key signed it.
+    pub signing_key: SigningKeyId,
+    /// What it allows, 1 to 64 scopes.
+    pub scope: Vec<String>,
+    /// Where it may be used.
+    pub target_service: String,
+    /// What it is for.
+    pub intent: Option<String>,
+    /// Its `iat`.
+    pub issued_at: Seconds,
+    /// Its `exp`.
+    pub expires_at: Seconds,
+    /// The agent's key epoch whose key signed the request, when the agent signed it.
+    pub signed_by_key_epoch: Option<u32>,
+}
+
+stored_enum! {
+    /// How a token to revoke is named.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum TokenRef {
+        /// By its id.
+        1 => Id(TokenId),
+        /// By the SHA-256 of its bytes.
+        2 => Hash(Hash),
+    }
+}
+
+/// See [`Action::RegisterSigningKey`]. Actor: the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisterSigningKey {
+    /// Minted id, the `kid`.
+    pub id: SigningKeyId,
+    /// The public half.
+    pub public_key: [u8; 32],
+}
+
+/// See [`Action::CreateOperatorKey`]. Actor: an operator, or setup while there is none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateOperatorKey {
+    /// Minted id.
+    pub id: OperatorKeyId,
+    /// 1 to 100 characters.
+    pub name: String,
+    /// SHA-256 of the secret.
+    pub secret_hash: Hash,
+    /// The secret's last four characters.
+    pub last_four: String,
+}

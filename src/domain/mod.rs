@@ -1,0 +1,44 @@
+//! The core: what AuthRAI's state is, and how a command changes it.
+//!
+//! [`State::decide`] turns a command into events or a refusal; [`State::evolve`] folds one event in.
+//! Events are the truth: the audit chain links them and nothing changes without one. Everything
+//! here is deterministic, so that replicas that apply the same commands hold the same bytes: time,
+//! ids and entropy arrive in the command, maps are ordered, and a refusal changes nothing.
+//!
+//! Must not know clocks, randomness, floats, hash-order iteration, I/O, locks, `async`, HTTP or
+//! the replicated log.
+
+mod agent;
+mod api_key;
+mod command;
+mod event;
+mod id;
+mod operator_key;
+mod organization;
+mod outcome;
+mod permission;
+mod refusal;
+mod signing_key;
+mod state;
+mod token;
+
+pub use agent::{Agent, AgentStatus};
+pub use api_key::{ApiKey, PreviousSecret};
+pub use command::*;
+pub use event::{Event, Fact, Subject};
+pub use id::*;
+pub use operator_key::OperatorKey;
+pub use organization::{DefaultEffect, Organization};
+pub use outcome::*;
+pub use permission::{Permission, Permissions};
+pub use refusal::{Kind, Refusal};
+pub use signing_key::SigningKey;
+pub use state::{Head, State};
+pub use token::{LiveToken, TokenDetails};
+
+/// Milliseconds since the Unix epoch.
+pub type Millis = u64;
+/// Seconds since the Unix epoch, as in a token's claims.
+pub type Seconds = u64;
+/// A SHA-256 digest.
+pub type Hash = [u8; 32];

@@ -1,0 +1,60 @@
+//! Outcomes: what a command that was not refused came to. Answers the proposer, also across nodes.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Agent, AgentId, ApiKey, Millis, OperatorKey, Organization, SigningKey, TokenDetails, TokenId,
+};
+use crate::codec::stored_enum;
+
+stored_enum! {
+    /// What a command came to.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum Outcome {
+        /// The organisation as it is now.
+        1 => Organization(Arc<Organization>),
+        /// The API key as it is now.
+        2 => ApiKey(Arc<ApiKey>),
+        /// The operator key as it is now.
+        3 => OperatorKey(Arc<OperatorKey>),
+        /// The agent as it is now.
+        4 => Agent(Arc<Agent>),
+        /// An agent's tokens died, with or without the agent.
+        5 => AgentTokensRevoked(AgentTokensRevoked),
+        /// The token that was issued.
+        6 => TokenIssued(Arc<TokenDetails>),
+        /// The token that is dead.
+        7 => TokenRevoked(TokenRevoked),
+        /// The signing key as it is now.
+        8 => SigningKey(Arc<SigningKey>),
+        /// It is gone.
+        9 => Deleted(()),
+        /// Bookkeeping is done.
+        10 => Done(()),
+    }
+}
+
+/// See [`Outcome::AgentTokensRevoked`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentTokensRevoked {
+    /// Whose.
+    pub agent: AgentId,
+    /// When. For an agent that was revoked before, when that was.
+    pub at: Millis,
+    /// How many live tokens died.
+    pub tokens_invalidated: u64,
+}
+
+/// See [`Outcome::TokenRevoked`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRevoked {
+    /// Which.
+    pub id: TokenId,
+    /// When it was revoked.
+    pub at: Millis,
+}
+
+/// What a proposed command is answered with.
+pub type Reply = Result<Outcome, super::Refusal>;

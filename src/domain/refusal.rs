@@ -1,0 +1,67 @@
+//! Why the core refuses a command. A refusal is a value: it changes nothing.
+
+use serde::{Deserialize, Serialize};
+
+use super::{AgentStatus, Seconds};
+use crate::codec::stored_enum;
+
+stored_enum! {
+    /// The kinds of thing that a command can name.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Kind {
+        /// An organisation.
+        1 => Organization(()),
+        /// An API key.
+        2 => ApiKey(()),
+        /// An operator key.
+        3 => OperatorKey(()),
+        /// An agent.
+        4 => Agent(()),
+        /// A token.
+        5 => Token(()),
+        /// A signing key.
+        6 => SigningKey(()),
+    }
+}
+
+/// A bound of the system itself that is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitReached {
+    /// What is bounded, for example `live tokens in this environment`.
+    pub what: String,
+    /// The bound.
+    pub limit: u64,
+}
+
+stored_enum! {
+    /// Why a command was refused.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum Refusal {
+        /// The key that acted is unknown, disabled, expired or deleted by now.
+        1 => CallerUnknown(()),
+        /// Nothing of this kind has that id, as far as the caller can see.
+        2 => NotFound(Kind),
+        /// The caller lacks the right, although its key is good (granting more than it holds, say).
+        3 => Forbidden(String),
+        /// The agent is in a state in which this cannot be done.
+        4 => AgentNotActive(AgentStatus),
+        /// The id exists with other content.
+        5 => IdTaken(Kind),
+        /// The signing key named may not sign.
+        6 => SigningKeyDead(()),
+        /// The token's `iat` is too far from the log's time; holds that time.
+        7 => IssuedAtOff(Seconds),
+        /// The token's life is longer than allowed; holds the most that is, in seconds.
+        8 => TtlTooLong(Seconds),
+        /// A bound of the system is reached.
+        9 => TooMany(LimitReached),
+        /// The last one of its kind cannot go: nobody could get in again.
+        10 => LastOne(Kind),
+        /// A field is invalid: its name, and what is wrong. The API checks first; this is the fence.
+        11 => Invalid((String, String)),
+        /// The agent's key was replaced while the request was under way.
+        12 => AgentKeyReplaced(()),
+        /// The agent must sign its token requests, and this one was not.
+        13 => SignatureRequired(()),
+    }
+}

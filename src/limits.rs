@@ -1,0 +1,68 @@
+//! Every bound on what a client can send or make this node hold, each with its unit in its name.
+//!
+//! A limit that is exceeded is answered with an error that names it; none is applied silently.
+
+/// Largest request body.
+pub const BODY_MAX_BYTES: usize = 1024 * 1024;
+/// How long a whole request may take, from its first byte to its answer.
+pub const REQUEST_TIMEOUT_S: u64 = 30;
+/// How long a command may wait for its commit before the client gets a 503.
+pub const PROPOSAL_DEADLINE_MS: u64 = 10_000;
+/// How long a read may wait for `AuthRAI-Min-Index`.
+pub const MIN_INDEX_WAIT_MS: u64 = 5_000;
+/// Longest `X-Request-Id` that is taken over from a caller.
+pub const REQUEST_ID_MAX_BYTES: usize = 128;
+
+/// Longest name of an agent, a key or an organisation, and longest owner.
+pub const NAME_MAX_CHARS: usize = 100;
+/// Longest description, and longest model or framework name.
+pub const DESCRIPTION_MAX_CHARS: usize = 1_000;
+/// Longest intent of a token.
+pub const INTENT_MAX_CHARS: usize = 500;
+/// Longest `target_service`.
+pub const TARGET_SERVICE_MAX_CHARS: usize = 200;
+/// Most entries in an agent's metadata.
+pub const METADATA_ENTRIES_MAX: usize = 20;
+/// Longest key in an agent's metadata.
+pub const METADATA_KEY_MAX_CHARS: usize = 40;
+/// Longest value in an agent's metadata.
+pub const METADATA_VALUE_MAX_CHARS: usize = 500;
+
+/// Most scopes in one token.
+pub const SCOPES_MAX: usize = 64;
+/// Longest scope.
+pub const SCOPE_MAX_BYTES: usize = 128;
+/// Longest token, prefix included.
+pub const TOKEN_MAX_BYTES: usize = 8 * 1024;
+/// Time-to-live of a token that asks for none.
+pub const TTL_DEFAULT_S: u64 = 300;
+/// Longest time-to-live of a token.
+pub const TTL_MAX_S: u64 = 86_400;
+/// Most tokens verified in one request.
+pub const VERIFY_BATCH_MAX: usize = 100;
+/// How far a token's `iat` may lie from the log's time.
+pub const ISSUED_AT_SKEW_MAX_S: u64 = 5;
+/// How long a token's record outlives its expiry, so that a revocation is never forgotten early.
+pub const EXPIRY_MARGIN_S: u64 = 60;
+/// Most live tokens in one organisation's environment.
+pub const LIVE_TOKENS_PER_TENANT_MAX: u64 = 2_000_000;
+/// Most live tokens in the cluster.
+pub const LIVE_TOKENS_MAX: u64 = 5_000_000;
+/// Most expired records that one tick removes.
+pub const PRUNE_BATCH_MAX: usize = 10_000;
+
+/// Most organisations.
+pub const ORGANIZATIONS_MAX: usize = 100_000;
+/// Most API keys of one organisation.
+pub const API_KEYS_PER_ORGANIZATION_MAX: usize = 1_000;
+/// Most agents of one organisation's environment.
+pub const AGENTS_PER_TENANT_MAX: usize = 1_000_000;
+/// Most operator keys.
+pub const OPERATOR_KEYS_MAX: usize = 100;
+/// Longest overlap in which a rotated API key's old secret still works.
+pub const ROTATION_GRACE_MAX_S: u64 = 7 * 86_400;
+
+/// Page size of a list that asks for none.
+pub const PAGE_DEFAULT: u64 = 20;
+/// Largest page.
+pub const PAGE_MAX: u64 = 100;

@@ -1,0 +1,8 @@
+//! Verification: whether a token is valid, from memory alone.
+//!
+//! Apply publishes an immutable [`View`] by one atomic swap; a verdict is a pure function of the
+//! token, the view, and the time. Must not know actors, locks, disks, peers or HTTP.
+
+mod view;
+
+pub use view::{View, Views};
