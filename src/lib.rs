@@ -12,6 +12,8 @@ pub mod clock;
 pub mod codec;
 pub mod domain;
 pub mod limits;
+pub mod policy;
 pub mod secrets;
+pub mod signature;
 pub mod token;
 pub mod verify;

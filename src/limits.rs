@@ -66,3 +66,41 @@ pub const ROTATION_GRACE_MAX_S: u64 = 7 * 86_400;
 pub const PAGE_DEFAULT: u64 = 20;
 /// Largest page.
 pub const PAGE_MAX: u64 = 100;
+
+/// Most policies of one organisation's environment.
+pub const POLICIES_PER_TENANT_MAX: usize = 1_000;
+/// Most rules in one policy.
+pub const RULES_MAX: usize = 100;
+/// Highest priority of a policy.
+pub const PRIORITY_MAX: u16 = 10_000;
+/// Priority of a policy that states none.
+pub const PRIORITY_DEFAULT: u16 = 100;
+/// Most patterns in one list of a rule.
+pub const PATTERNS_MAX: usize = 64;
+/// Longest pattern.
+pub const PATTERN_MAX_BYTES: usize = 200;
+/// Most requests that a throttle may let through in a window.
+pub const THROTTLE_LIMIT_MAX: u64 = 1_000_000_000;
+/// Longest window of a throttle: 31 days.
+pub const THROTTLE_WINDOW_MAX_S: u64 = 31 * 86_400;
+/// How long an approval waits for an answer when its rule does not say.
+pub const APPROVAL_TTL_DEFAULT_S: u64 = 3_600;
+/// Longest that an approval may wait for an answer: 30 days.
+pub const APPROVAL_TTL_MAX_S: u64 = 30 * 86_400;
+/// Longest condition of a rule.
+pub const CONDITION_MAX_BYTES: usize = 1_024;
+/// Deepest nesting of a condition.
+pub const CONDITION_DEPTH_MAX: usize = 16;
+/// Most that evaluating one condition may cost, in steps: about one for each part of it and each 64
+/// bytes that it looks at, times the turns of its loops.
+pub const CONDITION_STEPS_MAX: u64 = 20_000;
+/// Most that evaluating all active policies of one organisation's environment may cost, in steps.
+pub const POLICY_STEPS_PER_TENANT_MAX: u64 = 500_000;
+/// What a pattern counts for in those steps.
+pub const PATTERN_STEPS: u64 = 16;
+/// Longest text that a condition may build.
+pub const CONDITION_TEXT_MAX_BYTES: u64 = 64 * 1024;
+/// Most memory that one regular expression of a condition may compile to.
+pub const CONDITION_REGEX_MAX_BYTES: usize = 64 * 1024;
+/// Stack of the thread that parses conditions: the parser takes some 150 KiB a level.
+pub const CONDITION_PARSER_STACK_BYTES: usize = 16 * 1024 * 1024;

@@ -17,6 +17,7 @@ mod operator_key;
 mod organization;
 mod outcome;
 mod permission;
+mod policy;
 mod refusal;
 mod signing_key;
 mod state;
@@ -31,6 +32,9 @@ pub use operator_key::OperatorKey;
 pub use organization::{DefaultEffect, Organization};
 pub use outcome::*;
 pub use permission::{Permission, Permissions};
+pub use policy::{
+    Allow, Effect, End, Per, Policy, RequireApproval, Rule, RuleRef, Throttle, Verdict,
+};
 pub use refusal::{Kind, Refusal};
 pub use signing_key::SigningKey;
 pub use state::{Head, State};
