@@ -104,3 +104,12 @@ pub const CONDITION_TEXT_MAX_BYTES: u64 = 64 * 1024;
 pub const CONDITION_REGEX_MAX_BYTES: usize = 64 * 1024;
 /// Stack of the thread that parses conditions: the parser takes some 150 KiB a level.
 pub const CONDITION_PARSER_STACK_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long a signed request is good for after it was created.
+pub const SIGNATURE_WINDOW_S: u64 = 60;
+/// Shortest nonce of a signed request.
+pub const NONCE_MIN_BYTES: usize = 8;
+/// Longest nonce of a signed request.
+pub const NONCE_MAX_BYTES: usize = 128;
+/// Longest header of a signed request.
+pub const SIGNATURE_HEADER_MAX_BYTES: usize = 2 * 1024;
