@@ -2,12 +2,21 @@
 //!
 //! A limit that is exceeded is answered with an error that names it; none is applied silently.
 
+// What the token's wire format bounds itself.
+pub use crate::token::{TOKEN_MAX_BYTES, scope::SCOPE_MAX_BYTES};
+
 /// Largest request body.
 pub const BODY_MAX_BYTES: usize = 1024 * 1024;
 /// How long a whole request may take, from its first byte to its answer.
 pub const REQUEST_TIMEOUT_S: u64 = 30;
+/// How long a connection may take over the headers of a request.
+pub const HEADER_READ_TIMEOUT_S: u64 = 10;
 /// How long a command may wait for its commit before the client gets a 503.
 pub const PROPOSAL_DEADLINE_MS: u64 = 10_000;
+/// Commands under way on one node; one more is a 503.
+pub const COMMANDS_IN_FLIGHT_MAX: usize = 8_192;
+/// API keys whose last use is remembered between two reports of it.
+pub const KEY_USES_REMEMBERED_MAX: usize = 10_000;
 /// How long a read may wait for `AuthRAI-Min-Index`.
 pub const MIN_INDEX_WAIT_MS: u64 = 5_000;
 /// Longest `X-Request-Id` that is taken over from a caller.
@@ -30,10 +39,6 @@ pub const METADATA_VALUE_MAX_CHARS: usize = 500;
 
 /// Most scopes in one token.
 pub const SCOPES_MAX: usize = 64;
-/// Longest scope.
-pub const SCOPE_MAX_BYTES: usize = 128;
-/// Longest token, prefix included.
-pub const TOKEN_MAX_BYTES: usize = 8 * 1024;
 /// Time-to-live of a token that asks for none.
 pub const TTL_DEFAULT_S: u64 = 300;
 /// Longest time-to-live of a token.
