@@ -10,6 +10,7 @@ pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod codec;
+pub mod config;
 pub mod domain;
 pub mod limits;
 pub mod machine;
