@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     clock,
-    domain::{self, Action, Outcome, Refusal, RegisterSigningKey, SigningKey, SigningKeyId},
+    domain::{self, Action, Outcome, RegisterSigningKey, SigningKey, SigningKeyId},
     mint, secrets, token,
     verify::Views,
 };
