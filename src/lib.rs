@@ -12,6 +12,8 @@ pub mod clock;
 pub mod codec;
 pub mod domain;
 pub mod limits;
+pub mod machine;
+pub mod rfc3339;
 pub mod secrets;
 pub mod token;
 pub mod verify;

@@ -10,8 +10,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AgentId, AgentTokensRevoked, CreateAgent, Decision, Event, Fact, Kind, Millis, Outcome, Refusal,
-    RotateAgentKey, State, Tenant, UpdateAgent, caller::Caller, change::set, merge, text,
+    AgentId, AgentTokensRevoked, CreateAgent, Decision, Event, Fact, Kind, Millis, Outcome,
+    Refusal, RotateAgentKey, State, Tenant, UpdateAgent, caller::Caller, change::set, merge, text,
 };
 use crate::limits;
 
@@ -372,11 +372,11 @@ impl State {
                 && let Some(ids) = self.agents_by_status.get_mut(&old)
             {
                 ids.remove(&agent.id);
+                if ids.is_empty() {
+                    self.agents_by_status.remove(&old);
+                }
             }
-            self.agents_by_status
-                .entry((agent.tenant, agent.status))
-                .or_default()
-                .insert(agent.id);
+            self.agents_by_status.entry((agent.tenant, agent.status)).or_default().insert(agent.id);
         }
         self.agents.insert(agent.id, agent);
     }
@@ -405,9 +405,8 @@ impl State {
             .collect();
         lists.sort_unstable_by_key(|(newest, _)| std::cmp::Reverse(*newest));
         let total = lists.iter().map(|(_, ids)| ids.len() as u64).sum();
-        let ids = lists
-            .into_iter()
-            .map(|(newest, ids)| (newest, ids.iter().rev().map(|id| (*id, *id))));
+        let ids =
+            lists.into_iter().map(|(newest, ids)| (newest, ids.iter().rev().map(|id| (*id, *id))));
         let page = merge::newest(ids, offset, limit)
             .iter()
             .filter_map(|id| self.agents.get(id).cloned())

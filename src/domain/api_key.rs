@@ -12,7 +12,7 @@ use super::{
     ApiKeyId, CreateApiKey, Decision, Event, Fact, Hash, Kind, Millis, OrgId, Outcome, Permissions,
     Refusal, RotateApiKey, State, Tenant, UpdateApiKey, caller::Caller, change::set, text,
 };
-use crate::limits;
+use crate::{limits, rfc3339};
 
 /// The secret that a rotation replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,9 +69,6 @@ impl ApiKey {
 
 const KIND: Kind = Kind::ApiKey(());
 
-/// The last millisecond that RFC 3339 can write, 9999-12-31T23:59:59.999Z.
-pub(crate) const LAST_MILLIS: Millis = 253_402_300_799_999;
-
 pub(super) fn create(
     state: &State,
     at: Millis,
@@ -93,7 +90,7 @@ pub(super) fn create(
     check_grant(caller, new.permissions)?;
     check_new_secret(state, &new.secret_hash)?;
     if let Some(end) = new.expires_at
-        && !(at.saturating_add(1)..=LAST_MILLIS).contains(&end)
+        && !(at.saturating_add(1)..=rfc3339::LAST_MS).contains(&end)
     {
         return Err(text::invalid("expires_at", "must lie in the future, before the year 10000"));
     }
@@ -154,11 +151,7 @@ fn find<'a>(
     caller: Caller<'_>,
     id: ApiKeyId,
 ) -> Result<&'a Arc<ApiKey>, Refusal> {
-    state
-        .api_keys
-        .get(&id)
-        .filter(|key| caller.sees(key.tenant.org))
-        .ok_or(Refusal::NotFound(KIND))
+    state.api_keys.get(&id).filter(|key| caller.sees(key.tenant.org)).ok_or(Refusal::NotFound(KIND))
 }
 
 pub(super) fn update(

@@ -3,7 +3,7 @@
 //! The one place where an action is mapped to the right that it takes. Must not know what an
 //! action does.
 
-use super::{Action, Actor, ApiKey, Command, Kind, Millis, Permission, Refusal, State, Tenant};
+use super::{Action, Actor, ApiKey, Command, Millis, OrgId, Permission, Refusal, State, Tenant};
 
 /// An actor that was found alive and entitled.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +33,7 @@ impl<'a> Caller<'a> {
     }
 
     /// Whether the caller may name things of `org`.
-    pub(super) fn sees(self, org: super::OrgId) -> bool {
+    pub(super) fn sees(self, org: OrgId) -> bool {
         self.api_key().is_none_or(|key| key.tenant.org == org)
     }
 }
@@ -106,8 +106,7 @@ pub(super) fn admit<'a>(
                 .get(&id)
                 .filter(|key| key.is_alive(at))
                 .ok_or(Refusal::CallerUnknown(()))?;
-            let needed =
-                rule.permission.ok_or_else(|| forbidden("an API key cannot do this"))?;
+            let needed = rule.permission.ok_or_else(|| forbidden("an API key cannot do this"))?;
             if !key.permissions.contains(needed) {
                 return Err(Refusal::Forbidden(format!(
                     "this takes the permission {}",
@@ -129,9 +128,4 @@ pub(super) fn admit<'a>(
 
 fn allowed<'a>(may: bool, caller: Caller<'a>, why: &str) -> Result<Caller<'a>, Refusal> {
     if may { Ok(caller) } else { Err(forbidden(why)) }
-}
-
-/// What a caller is told of things that are not there for it.
-pub(super) fn not_found(kind: fn(()) -> Kind) -> Refusal {
-    Refusal::NotFound(kind(()))
 }

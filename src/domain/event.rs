@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::{
-    Agent, AgentId, ApiKey, ApiKeyId, Hash, LiveToken, Millis, OperatorKey,
-    Organization, PolicyId, SigningKey, SigningKeyId, Tenant, TokenDetails, TokenId,
+    Agent, AgentId, ApiKey, ApiKeyId, Hash, LiveToken, Millis, OperatorKey, Organization, PolicyId,
+    SigningKey, SigningKeyId, Tenant, TokenDetails, TokenId,
 };
 
 /// What an event is about, for the audit log's columns and filters.

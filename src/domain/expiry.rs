@@ -32,11 +32,8 @@ pub(super) fn tick(state: &State, at: Millis) -> Decision {
         .filter(|key| is_forgettable(key, at))
         .map(|key| Fact::SigningKeyForgotten(key.id))
         .take(room);
-    let events = facts
-        .into_iter()
-        .chain(keys)
-        .map(|fact| Event { chain: Tenant::SYSTEM, fact })
-        .collect();
+    let events =
+        facts.into_iter().chain(keys).map(|fact| Event { chain: Tenant::SYSTEM, fact }).collect();
     Decision { events, outcome: Outcome::Done(()) }
 }
 
@@ -45,8 +42,7 @@ pub(super) fn tick(state: &State, at: Millis) -> Decision {
 fn is_forgettable(key: &SigningKey, at: Millis) -> bool {
     let Some(retired_at) = key.retired_at else { return false };
     let last_needed: Seconds = key.last_expiry.max(seconds(retired_at));
-    key.revoked_at.is_none()
-        && last_needed.saturating_add(limits::EXPIRY_MARGIN_S) < seconds(at)
+    key.revoked_at.is_none() && last_needed.saturating_add(limits::EXPIRY_MARGIN_S) < seconds(at)
 }
 
 impl State {
@@ -61,24 +57,22 @@ impl State {
     fn expired(&self, at: Millis) -> impl Iterator<Item = Fact> {
         use std::ops::Bound::{Excluded, Included};
         let until = (passed(at), LAST_HASH).max(self.expired_through);
-        self.token_expiry
-            .range((Excluded(self.expired_through), Included(until)))
-            .filter_map(|(_, hash)| {
+        self.token_expiry.range((Excluded(self.expired_through), Included(until))).filter_map(
+            |(_, hash)| {
                 let record = self.tokens.get(hash)?;
                 Some(Fact::TokenExpired(record.agent, record.id, *hash))
-            })
+            },
+        )
     }
 
     fn forgettable_tokens(&self, at: Millis) -> impl Iterator<Item = Fact> {
         let margin_ms = limits::EXPIRY_MARGIN_S * 1000;
         // No record expires in second 0, so that before the margin has passed once none goes.
         let until = passed(at.saturating_sub(margin_ms));
-        self.token_expiry
-            .range(..=(until, LAST_HASH))
-            .filter_map(|(_, hash)| {
-                let record = self.tokens.get(hash)?;
-                Some(Fact::TokenForgotten(record.id, *hash))
-            })
+        self.token_expiry.range(..=(until, LAST_HASH)).filter_map(|(_, hash)| {
+            let record = self.tokens.get(hash)?;
+            Some(Fact::TokenForgotten(record.id, *hash))
+        })
     }
 
     fn stopped_secrets(&self, at: Millis) -> impl Iterator<Item = Fact> {

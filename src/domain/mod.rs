@@ -14,6 +14,7 @@ mod caller;
 mod change;
 mod command;
 mod event;
+mod event_data;
 mod expiry;
 mod id;
 mod merge;

@@ -107,10 +107,8 @@ pub(super) fn update(
     at: Millis,
     change: &UpdateOrganization,
 ) -> Result<Decision, Refusal> {
-    let old = state
-        .organizations
-        .get(&change.id)
-        .ok_or(Refusal::NotFound(Kind::Organization(())))?;
+    let old =
+        state.organizations.get(&change.id).ok_or(Refusal::NotFound(Kind::Organization(())))?;
     let mut new = Organization::clone(old);
     let mut changed = Vec::new();
     if let Some(name) = &change.name {

@@ -14,10 +14,7 @@ impl State {
     }
 
     pub(super) fn retire_secret(&mut self, secret: Hash, at: Millis) {
-        self.put_retired_secret(
-            secret,
-            at.saturating_add(limits::RETIRED_SECRET_MEMORY_S * 1000),
-        );
+        self.put_retired_secret(secret, at.saturating_add(limits::RETIRED_SECRET_MEMORY_S * 1000));
     }
 
     pub(crate) fn put_retired_secret(&mut self, secret: Hash, until: Millis) {

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AgentId, AgentStatus, Decision, Fact, Hash, IssueToken, Kind, Millis, Outcome, Refusal, Seconds,
-    SigningKeyId, State, Tenant, TokenId, TokenRef, TokenRevoked, caller::Caller, state::seconds,
-    text, text::invalid,
+    AgentId, AgentStatus, Decision, Fact, Hash, IssueToken, Kind, Millis, Outcome, Refusal,
+    Seconds, SigningKeyId, State, Tenant, TokenId, TokenRef, TokenRevoked, caller::Caller,
+    state::seconds, text, text::invalid,
 };
-use crate::limits;
+use crate::{limits, token::scope};
 
 /// What verification needs of an issued token. Found by the hash of the token's bytes, so a hit
 /// implies that this node's cluster issued exactly these bytes; scope, target and intent are read
@@ -68,8 +68,7 @@ pub(super) fn issue(
     new: &IssueToken,
 ) -> Result<Decision, Refusal> {
     let agent = super::agent::find(state, caller, new.agent)?;
-    let signing_key =
-        state.signing_key(new.signing_key).ok_or(Refusal::SigningKeyDead(()))?;
+    let signing_key = state.signing_key(new.signing_key).ok_or(Refusal::SigningKeyDead(()))?;
     let details = TokenDetails {
         id: new.id,
         agent: new.agent,
@@ -146,7 +145,7 @@ fn check_scope(scope: &[String]) -> Result<(), Refusal> {
         return Err(invalid("scope", format!("must hold 1 to {} scopes", limits::SCOPES_MAX)));
     }
     for (place, one) in scope.iter().enumerate() {
-        if one.len() > limits::SCOPE_MAX_BYTES || !is_valid_scope(one) {
+        if one.len() > limits::SCOPE_MAX_BYTES || !scope::is_valid(one) {
             return Err(invalid(
                 "scope",
                 format!(
@@ -313,9 +312,7 @@ impl State {
     ) -> (Vec<Arc<TokenDetails>>, u64) {
         let lists = &self.token_lists;
         match agent {
-            None => {
-                (lists.page_of_tenant(tenant, offset, limit), lists.live_of_tenant(tenant))
-            }
+            None => (lists.page_of_tenant(tenant, offset, limit), lists.live_of_tenant(tenant)),
             Some(agent) if self.tenant_of(agent) == Some(tenant) => {
                 (lists.page_of_agent(agent, offset, limit), lists.live_of_agent(agent))
             }
