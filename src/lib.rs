@@ -15,6 +15,7 @@ pub mod domain;
 pub mod limits;
 pub mod machine;
 pub mod mint;
+pub mod rfc3339;
 pub mod secrets;
 pub mod server;
 pub mod setup;
