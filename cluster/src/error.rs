@@ -83,7 +83,9 @@ pub enum Fatal {
         detail: String,
     },
     /// The machine wrote a record that differs from the one that the journal holds.
-    #[error("the machine rewrote record {seq} of chain {chain}: it no longer yields the same history")]
+    #[error(
+        "the machine rewrote record {seq} of chain {chain}: it no longer yields the same history"
+    )]
     JournalRewritten {
         /// The chain, escaped for printing.
         chain: String,
@@ -136,7 +138,11 @@ impl Fatal {
         }
     }
 
-    pub(crate) fn damaged(what: What, place: impl Into<String>, detail: impl Into<String>) -> Fatal {
+    pub(crate) fn damaged(
+        what: What,
+        place: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> Fatal {
         Fatal::Damaged { what, place: place.into(), detail: detail.into() }
     }
 
@@ -152,7 +158,11 @@ impl Fatal {
         }
     }
 
-    pub(crate) fn codec(what: What, place: impl Into<String>, error: crate::codec::CodecError) -> Fatal {
+    pub(crate) fn codec(
+        what: What,
+        place: impl Into<String>,
+        error: crate::codec::CodecError,
+    ) -> Fatal {
         match error {
             crate::codec::CodecError::Version { found, supported } => {
                 Fatal::Version { what, place: place.into(), found, supported }
@@ -198,7 +208,9 @@ pub enum StartError {
         dir: PathBuf,
     },
     /// The directory was written by another version of this program.
-    #[error("{what} at {place} is of version {found}, this program reads version {supported}; start the version that wrote it, or upgrade")]
+    #[error(
+        "{what} at {place} is of version {found}, this program reads version {supported}; start the version that wrote it, or upgrade"
+    )]
     Version {
         /// What was found.
         what: What,
@@ -230,7 +242,9 @@ pub enum StartError {
         expected: String,
     },
     /// Something in the directory is damaged.
-    #[error("damaged {what} at {place}: {detail}; this node will not start on it: restore the data directory from a backup, or remove it and let the node join afresh, and check the disk")]
+    #[error(
+        "damaged {what} at {place}: {detail}; this node will not start on it: restore the data directory from a backup, or remove it and let the node join afresh, and check the disk"
+    )]
     Damaged {
         /// What is damaged.
         what: What,

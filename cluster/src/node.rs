@@ -17,6 +17,7 @@ use openraft::{BasicNode, Raft, SnapshotPolicy};
 use tokio::sync::watch;
 use tokio::task;
 
+use crate::Machine;
 use crate::error::{Fatal, StartError, What};
 use crate::fatal::FatalCell;
 use crate::handle::{Admission, Core, Handle};
@@ -31,7 +32,6 @@ use crate::store::snapshot::Snapshots;
 use crate::store::writer::{self, Job, WriterHandle};
 use crate::store::{DataDir, Store};
 use crate::types::{LogId, TypeConfig};
-use crate::Machine;
 
 /// Where a node lives and how it behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,10 +165,8 @@ impl<M: Machine> Node<M> {
                 return Err(reason);
             }
         };
-        let pace = Pace {
-            bytes_per_second: config.scrub_bytes_per_second,
-            between: config.scrub_pause,
-        };
+        let pace =
+            Pace { bytes_per_second: config.scrub_bytes_per_second, between: config.scrub_pause };
         let (scrub, scrub_thread) = Scrub::spawn(journal.clone(), pace);
         let core = Arc::new(Core {
             raft,
@@ -302,7 +300,8 @@ fn check_reach(log: &LogShared, snapshot: Option<&LogId>) -> Result<(), Fatal> {
     let (committed, purged) = (log.committed(), log.purged());
     let reach = log.last_index().max(index(snapshot));
     if index(committed.as_ref()) > reach {
-        let detail = format!("it ends there, although index {} is committed", index(committed.as_ref()));
+        let detail =
+            format!("it ends there, although index {} is committed", index(committed.as_ref()));
         return Err(Fatal::damaged(What::Log, format!("index {reach}"), detail));
     }
     if index(purged.as_ref()) > index(snapshot) {
@@ -321,7 +320,8 @@ async fn start_raft<M: Machine>(
     apply: Apply<M>,
     found: bool,
 ) -> Result<Raft<TypeConfig, Apply<M>>, StartError> {
-    let consensus = |e: &dyn fmt::Display| StartError::Fatal(Fatal::Consensus { detail: e.to_string() });
+    let consensus =
+        |e: &dyn fmt::Display| StartError::Fatal(Fatal::Consensus { detail: e.to_string() });
     let settings = config.raft().validate().map_err(|e| consensus(&e))?;
     let raft = Raft::new(identity.node, Arc::new(settings), NoPeers, log, apply)
         .await
@@ -341,7 +341,8 @@ async fn found_or_elect<M: Machine>(
     dir: &Path,
     found: bool,
 ) -> Result<(), StartError> {
-    let consensus = |e: &dyn fmt::Display| StartError::Fatal(Fatal::Consensus { detail: e.to_string() });
+    let consensus =
+        |e: &dyn fmt::Display| StartError::Fatal(Fatal::Consensus { detail: e.to_string() });
     if !raft.is_initialized().await.map_err(|e| consensus(&e))? {
         if !found {
             return Err(StartError::NotInitialised { dir: dir.into() });

@@ -59,10 +59,7 @@ async fn a_single_node_serves_within_a_second_and_says_who_it_is() {
         let handle = node.handle();
         node.shutdown().await.expect("stops");
         assert!(!handle.may_serve());
-        assert_eq!(
-            handle.propose(add(1, 1), DEADLINE).await,
-            Err(ProposeError::ShuttingDown)
-        );
+        assert_eq!(handle.propose(add(1, 1), DEADLINE).await, Err(ProposeError::ShuttingDown));
         assert_eq!(handle.journal().read(b"\x01", 1, 1, 1), Ok(vec![]));
         assert_eq!(handle.read_index(DEADLINE).await, Err(Unavailable::ShuttingDown));
     }

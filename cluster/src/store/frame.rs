@@ -41,9 +41,15 @@ impl Place {
 /// What is wrong with a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RowError {
-    Version { found: u8, supported: u8 },
+    Version {
+        found: u8,
+        supported: u8,
+    },
     /// The `nth` record, from 0, is not what was written; `None` if it is the row as a whole.
-    Damaged { nth: Option<u64>, detail: &'static str },
+    Damaged {
+        nth: Option<u64>,
+        detail: &'static str,
+    },
 }
 
 /// Builds a row.

@@ -126,7 +126,10 @@ fn fresh_cluster_id(dir: &Path, given: Option<ClusterId>) -> Result<ClusterId, S
     }
     let mut id = ClusterId::default();
     getrandom::fill(&mut id).map_err(|e| {
-        StartError::fatal(dir, Fatal::disk("drawing a cluster id", &io::Error::other(e.to_string())))
+        StartError::fatal(
+            dir,
+            Fatal::disk("drawing a cluster id", &io::Error::other(e.to_string())),
+        )
     })?;
     Ok(id)
 }

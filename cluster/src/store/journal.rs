@@ -23,8 +23,8 @@ use crate::Record;
 use crate::codec;
 use crate::error::{Fatal, JournalError, What};
 use crate::limits::{
-    CHAIN_KEY_MAX_BYTES, JOURNAL_READ_MAX_RECORDS, JOURNAL_ROW_MAX_BYTES,
-    JOURNAL_SEQS_MAX, RECORD_MAX_BYTES, RECORD_TAGS_MAX, TAG_MAX_BYTES,
+    CHAIN_KEY_MAX_BYTES, JOURNAL_READ_MAX_RECORDS, JOURNAL_ROW_MAX_BYTES, JOURNAL_SEQS_MAX,
+    RECORD_MAX_BYTES, RECORD_TAGS_MAX, TAG_MAX_BYTES,
 };
 
 const VERSION: u8 = 1;
@@ -158,7 +158,11 @@ impl JournalShared {
                     return ControlFlow::Break(());
                 }
                 records.push((seq, record.bytes));
-                if records.len() == max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if records.len() == max {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
             }))
         });
         match scanned {
@@ -410,9 +414,8 @@ impl Journal {
         limit: usize,
     ) -> Result<Vec<u64>, JournalError> {
         let limit = limit.min(JOURNAL_SEQS_MAX);
-        self.shared.lists(chain, tag, |lists, open, head| {
-            lists.seqs(open, head, after, skip, limit)
-        })
+        self.shared
+            .lists(chain, tag, |lists, open, head| lists.seqs(open, head, after, skip, limit))
     }
 
     /// Changes whenever more has been published, and so perhaps written here.

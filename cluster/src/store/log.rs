@@ -141,7 +141,10 @@ impl LogShared {
         })?;
         let expected = stored_end - start;
         let purged = next_index(self.state().purged.as_ref());
-        if (entries.len() as u64) < expected && purged <= start && !self.starts_later(&entries, start) {
+        if (entries.len() as u64) < expected
+            && purged <= start
+            && !self.starts_later(&entries, start)
+        {
             return Err(Fatal::damaged(
                 What::Log,
                 format!("index {}", start + entries.len() as u64),
@@ -202,8 +205,7 @@ pub(crate) fn decode_row(key: &[u8], row: &[u8]) -> Result<Vec<Entry>, Fatal> {
     for (payload, index) in frame::records(&place, row).zip(first..) {
         let payload = payload.map_err(|e| row_error(key, e))?;
         let at = || format!("index {index}");
-        let entry =
-            stored::decode_entry(payload).map_err(|e| Fatal::codec(What::Log, at(), e))?;
+        let entry = stored::decode_entry(payload).map_err(|e| Fatal::codec(What::Log, at(), e))?;
         if entry.log_id.index() != index {
             return Err(Fatal::damaged(What::Log, at(), "an entry of another index"));
         }
@@ -273,8 +275,13 @@ fn read_state(trees: &super::Trees, synced: u64) -> Result<State, Fatal> {
             if index < first {
                 continue;
             }
-            if state.cache.is_empty() && purged.is_some() && state.last == purged && index != first {
-                return Err(Fatal::damaged(What::Log, format!("index {first}"), "an entry is missing"));
+            if state.cache.is_empty() && purged.is_some() && state.last == purged && index != first
+            {
+                return Err(Fatal::damaged(
+                    What::Log,
+                    format!("index {first}"),
+                    "an entry is missing",
+                ));
             }
             state.push(entry);
             state.evict();
@@ -316,7 +323,11 @@ impl RaftLogReader<TypeConfig> for Log {
         Ok(self.shared.fatal.check(self.shared.read(start, end))?)
     }
 
-    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, io::Error> {
         let end = end.min(start.saturating_add(LOG_READ_MAX_ENTRIES));
         self.try_get_log_entries(start..end).await
     }

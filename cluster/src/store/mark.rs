@@ -67,7 +67,9 @@ impl Mark {
     }
 
     fn write(&mut self, next: u64) -> Result<(), Fatal> {
-        self.file.write_all_at(&encode(next), 0).map_err(|e| Fatal::disk("writing the mark", &e))?;
+        self.file
+            .write_all_at(&encode(next), 0)
+            .map_err(|e| Fatal::disk("writing the mark", &e))?;
         self.next = next;
         Ok(())
     }

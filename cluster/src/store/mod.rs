@@ -67,13 +67,17 @@ impl Store {
             .cache_capacity(cache_bytes)
             .segment_size(STORE_SEGMENT_BYTES);
         let db = open_sled(data_dir, &config)?;
-        let start = |doing: &str, e| StartError::fatal(data_dir, Fatal::sled(What::Store, doing, e));
+        let start =
+            |doing: &str, e| StartError::fatal(data_dir, Fatal::sled(What::Store, doing, e));
         let tree = |name: &str| db.open_tree(name).map_err(|e| start("opening the store", e));
-        let trees =
-            Trees { log: tree("log")?, journal: tree("journal")?, meta: tree("meta")?, db: db.clone() };
+        let trees = Trees {
+            log: tree("log")?,
+            journal: tree("journal")?,
+            meta: tree("meta")?,
+            db: db.clone(),
+        };
         let path = dir.join("db");
-        let file = File::open(&path)
-            .map_err(|e| StartError::io(data_dir, &path, "opening", &e))?;
+        let file = File::open(&path).map_err(|e| StartError::io(data_dir, &path, "opening", &e))?;
         sync_dir(&dir).map_err(|e| StartError::io(data_dir, &dir, "syncing", &e))?;
         Ok(Store {
             trees: RwLock::new(Some(trees)),

@@ -94,7 +94,8 @@ impl OpenBlock {
 
 /// A checksum over key and list, then the list.
 fn encode(key: &[u8], list: &List) -> Result<Vec<u8>, Fatal> {
-    let body = codec::encode(VERSION, list).map_err(|e| Fatal::codec(What::Postings, place(key), e))?;
+    let body =
+        codec::encode(VERSION, list).map_err(|e| Fatal::codec(What::Postings, place(key), e))?;
     Ok([checksum(key, &body).to_le_bytes().as_slice(), &body].concat())
 }
 
@@ -173,7 +174,13 @@ impl Lists<'_> {
     }
 
     /// How many records with the tag stand at `after` or before.
-    fn rank(&self, open: &OpenBlock, open_first: u64, sealed: u64, after: u64) -> Result<u64, Fatal> {
+    fn rank(
+        &self,
+        open: &OpenBlock,
+        open_first: u64,
+        sealed: u64,
+        after: u64,
+    ) -> Result<u64, Fatal> {
         if after == 0 {
             return Ok(0);
         }
@@ -235,8 +242,7 @@ impl Lists<'_> {
 }
 
 fn block_in(key: &[u8]) -> Result<u64, Fatal> {
-    keys::tail_u64(key)
-        .ok_or_else(|| Fatal::damaged(What::Postings, place(key), "a key too short"))
+    keys::tail_u64(key).ok_or_else(|| Fatal::damaged(What::Postings, place(key), "a key too short"))
 }
 
 #[cfg(test)]
@@ -245,7 +251,8 @@ mod tests {
 
     #[test]
     fn the_stored_form_of_a_posting_list_does_not_change() {
-        let value = encode(b"key", &List { before: 300, offsets: vec![0, 7, 4095] }).expect("encodes");
+        let value =
+            encode(b"key", &List { before: 300, offsets: vec![0, 7, 4095] }).expect("encodes");
         assert_eq!(value[4..], [1, 251, 44, 1, 3, 0, 7, 251, 255, 15]);
         assert_eq!(value[..4], checksum(b"key", &value[4..]).to_le_bytes());
         assert!(check(b"key", &value).is_ok());

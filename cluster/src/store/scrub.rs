@@ -163,7 +163,11 @@ impl Walk {
         let count = frame::count(row).map_err(|e| journal::row_error(chain, first, e).1);
         self.next = Some((chain.to_vec(), first + count.clone().unwrap_or(1)));
         if first != expected {
-            return Err(journal::damaged(chain, expected.min(first), "records are missing or out of place"));
+            return Err(journal::damaged(
+                chain,
+                expected.min(first),
+                "records are missing or out of place",
+            ));
         }
         count?;
         let place = Place::new(chain, first);

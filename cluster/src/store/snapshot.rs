@@ -38,8 +38,9 @@ struct Current {
 
 /// The file that holds a snapshot up to `last`.
 fn file_name(last: Option<&LogId>) -> String {
-    let (index, term, node) =
-        last.map_or((0, 0, 0), |id| (id.index(), id.committed_leader_id().term, id.committed_leader_id().node_id));
+    let (index, term, node) = last.map_or((0, 0, 0), |id| {
+        (id.index(), id.committed_leader_id().term, id.committed_leader_id().node_id)
+    });
     format!("{index:020}-{term}-{node}.{EXTENSION}")
 }
 
@@ -92,7 +93,8 @@ impl Snapshots {
 
     fn read_meta(&self, path: &Path, data_dir: &Path) -> Result<SnapshotMeta, StartError> {
         let fatal = |e| StartError::fatal(data_dir, file_error(path, "reading", &e));
-        let reader = File::open(path).and_then(|f| Reader::new(BufReader::new(f))).map_err(fatal)?;
+        let reader =
+            File::open(path).and_then(|f| Reader::new(BufReader::new(f))).map_err(fatal)?;
         if reader.header.cluster != self.cluster {
             return Err(StartError::ForeignCluster {
                 path: path.into(),
@@ -212,9 +214,7 @@ impl<M: Machine> Builder<M> {
         let (snapshots, frozen, meta) =
             (self.snapshots.clone(), self.frozen.clone(), self.meta.clone());
         let written = tokio::task::spawn_blocking(move || {
-            snapshots
-                .write::<M>(&frozen, &meta)
-                .map_err(|e| Fatal::disk("writing a snapshot", &e))
+            snapshots.write::<M>(&frozen, &meta).map_err(|e| Fatal::disk("writing a snapshot", &e))
         });
         let temp = written.await.map_err(|e| Fatal::Consensus {
             detail: format!("the task that writes a snapshot ended: {e}"),

@@ -67,7 +67,13 @@ impl<W: Write> Writer<W> {
         out.write_all(MAGIC)?;
         out.write_all(&[VERSION])?;
         write_block(&mut out, &header)?;
-        Ok(Writer { out, chunk: Vec::with_capacity(SNAPSHOT_CHUNK_BYTES), chunks: 0, bytes: 0, whole })
+        Ok(Writer {
+            out,
+            chunk: Vec::with_capacity(SNAPSHOT_CHUNK_BYTES),
+            chunks: 0,
+            bytes: 0,
+            whole,
+        })
     }
 
     /// Writes what is left and the trailer.
@@ -156,7 +162,16 @@ impl<R: Read> Reader<R> {
             codec::decode(HEADER_VERSION, &bytes).map_err(|e| damaged(&format!("header: {e}")))?;
         let mut whole = Hasher::new();
         whole.update(&checksum.to_le_bytes());
-        Ok(Reader { from, header, chunk: Vec::new(), read: 0, chunks: 0, bytes: 0, whole, ended: false })
+        Ok(Reader {
+            from,
+            header,
+            chunk: Vec::new(),
+            read: 0,
+            chunks: 0,
+            bytes: 0,
+            whole,
+            ended: false,
+        })
     }
 
     /// Reads to the end and checks the trailer; the machine need not have asked for everything.
@@ -251,7 +266,8 @@ mod tests {
 
     #[test]
     fn data_of_any_size_comes_back() {
-        for len in [0, 1, SNAPSHOT_CHUNK_BYTES, SNAPSHOT_CHUNK_BYTES + 1, 3 * SNAPSHOT_CHUNK_BYTES] {
+        for len in [0, 1, SNAPSHOT_CHUNK_BYTES, SNAPSHOT_CHUNK_BYTES + 1, 3 * SNAPSHOT_CHUNK_BYTES]
+        {
             let data = (0..len).map(|n| (n / 3) as u8).collect::<Vec<_>>();
             assert_eq!(read(&file(&data)).expect("reads"), data, "{len}");
         }

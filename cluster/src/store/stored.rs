@@ -103,15 +103,16 @@ pub(crate) fn decode_entry(bytes: &[u8]) -> Result<types::Entry, CodecError> {
     let stored: StoredEntry = codec::decode(VERSION, bytes)?;
     let payload = match stored.kind {
         kind::BLANK if stored.bytes.is_empty() => EntryPayload::Blank,
-        kind::COMMAND => EntryPayload::Normal(Proposed {
-            at_ms: stored.at_ms,
-            bytes: Arc::from(stored.bytes),
-        }),
+        kind::COMMAND => {
+            EntryPayload::Normal(Proposed { at_ms: stored.at_ms, bytes: Arc::from(stored.bytes) })
+        }
         kind::MEMBERSHIP => {
             let membership: StoredMembership = codec::decode(VERSION, &stored.bytes)?;
             EntryPayload::Membership(membership.try_into()?)
         }
-        unknown => return Err(CodecError::Malformed(format!("an entry of unknown kind {unknown}"))),
+        unknown => {
+            return Err(CodecError::Malformed(format!("an entry of unknown kind {unknown}")));
+        }
     };
     Ok(types::Entry { log_id: stored.id.into(), payload })
 }

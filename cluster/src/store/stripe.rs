@@ -81,23 +81,27 @@ impl Rows<'_> {
         high: &[u8],
     ) -> impl Iterator<Item = Result<Row, Fatal>> + 'b {
         let mut parts = self.tree.range(low..high);
-        std::iter::from_fn(move || loop {
-            let (full_key, part) = match parts.next()? {
-                Ok(found) => found,
-                Err(e) => return Some(Err(self.error(e))),
-            };
-            let key = match self.strip(&full_key) {
-                Ok(key) => key,
-                Err(e) => return Some(Err(e)),
-            };
-            // Further parts are read with the first; a row without a first part is damage.
-            match full_key.last_chunk::<PART_BYTES>().map(|p| u16::from_be_bytes(*p)) {
-                Some(0) => return Some(self.join(key, &part).map(|value| (key.to_vec(), value))),
-                _ => match self.tree.contains_key(part_key(key, 0)) {
-                    Ok(true) => {}
-                    Ok(false) => return Some(Err(self.missing(key, 0))),
+        std::iter::from_fn(move || {
+            loop {
+                let (full_key, part) = match parts.next()? {
+                    Ok(found) => found,
                     Err(e) => return Some(Err(self.error(e))),
-                },
+                };
+                let key = match self.strip(&full_key) {
+                    Ok(key) => key,
+                    Err(e) => return Some(Err(e)),
+                };
+                // Further parts are read with the first; a row without a first part is damage.
+                match full_key.last_chunk::<PART_BYTES>().map(|p| u16::from_be_bytes(*p)) {
+                    Some(0) => {
+                        return Some(self.join(key, &part).map(|value| (key.to_vec(), value)));
+                    }
+                    _ => match self.tree.contains_key(part_key(key, 0)) {
+                        Ok(true) => {}
+                        Ok(false) => return Some(Err(self.missing(key, 0))),
+                        Err(e) => return Some(Err(self.error(e))),
+                    },
+                }
             }
         })
     }
@@ -194,9 +198,8 @@ mod tests {
         let rows = Rows { tree: &tree, what: What::Log };
         let big = vec![7; 3 * ROW_PART_MAX_BYTES];
         write(&tree, &[(b"a", b"1"), (b"b", &big), (b"d", b"4")]);
-        let keys = |from: &[u8]| {
-            rows.from(from, b"z").map(|r| r.expect("reads").0).collect::<Vec<_>>()
-        };
+        let keys =
+            |from: &[u8]| rows.from(from, b"z").map(|r| r.expect("reads").0).collect::<Vec<_>>();
         assert_eq!(keys(b"a"), [b"a".to_vec(), b"b".to_vec(), b"d".to_vec()]);
         assert_eq!(rows.last_up_to(b"a", b"c"), Ok(Some((b"b".to_vec(), big))));
         assert_eq!(rows.last_of(b"d"), Ok(Some((b"d".to_vec(), b"4".to_vec()))));

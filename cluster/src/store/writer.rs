@@ -31,13 +31,25 @@ type Done = oneshot::Sender<Result<(), Fatal>>;
 
 /// What can be asked of the writer.
 pub(crate) enum Job {
-    Append { entries: Vec<Entry>, done: IOFlushed<TypeConfig> },
-    Vote { vote: Vote, done: Done },
+    Append {
+        entries: Vec<Entry>,
+        done: IOFlushed<TypeConfig>,
+    },
+    Vote {
+        vote: Vote,
+        done: Done,
+    },
     /// Needs no sync of its own: it is a lower bound, and never passes the entries before it.
     Committed(Option<LogId>),
     /// Entries from this index on are taken back.
-    Truncate { from: u64, done: Done },
-    Purge { upto: LogId, done: Done },
+    Truncate {
+        from: u64,
+        done: Done,
+    },
+    Purge {
+        upto: LogId,
+        done: Done,
+    },
     /// Done when everything that was in the store at the time of asking is durable.
     Barrier(Done),
     Stop,
@@ -208,8 +220,13 @@ impl Writer {
         })
     }
 
-    fn put_meta(&self, key: &[u8], value: Result<Vec<u8>, crate::codec::CodecError>) -> Result<(), Fatal> {
-        let value = value.map_err(|e| Fatal::codec(What::Mark, key.escape_ascii().to_string(), e))?;
+    fn put_meta(
+        &self,
+        key: &[u8],
+        value: Result<Vec<u8>, crate::codec::CodecError>,
+    ) -> Result<(), Fatal> {
+        let value =
+            value.map_err(|e| Fatal::codec(What::Mark, key.escape_ascii().to_string(), e))?;
         self.log.store.with(|trees| {
             trees
                 .meta

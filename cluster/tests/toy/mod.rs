@@ -15,7 +15,11 @@ use authrai_cluster::{Applied, Machine, Record, Stamp, Undecodable};
 /// What can be proposed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    Add { chain: u8, id: u64, padding: usize },
+    Add {
+        chain: u8,
+        id: u64,
+        padding: usize,
+    },
     /// Makes the machine panic.
     Panic,
     /// Bytes that do not decode.
