@@ -83,7 +83,9 @@ pub enum Fatal {
         detail: String,
     },
     /// The machine wrote a record that differs from the one that the journal holds.
-    #[error("the machine rewrote record {seq} of chain {chain}: it no longer yields the same history")]
+    #[error(
+        "the machine rewrote record {seq} of chain {chain}: it no longer yields the same history"
+    )]
     JournalRewritten {
         /// The chain, escaped for printing.
         chain: String,
@@ -136,8 +138,16 @@ impl Fatal {
         }
     }
 
-    pub(crate) fn damaged(what: What, place: impl Into<String>, detail: impl Into<String>) -> Fatal {
-        Fatal::Damaged { what, place: place.into(), detail: detail.into() }
+    pub(crate) fn damaged(
+        what: What,
+        place: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> Fatal {
+        Fatal::Damaged {
+            what,
+            place: place.into(),
+            detail: detail.into(),
+        }
     }
 
     /// An error of the store underneath, met while reading or writing `what`.
@@ -152,11 +162,18 @@ impl Fatal {
         }
     }
 
-    pub(crate) fn codec(what: What, place: impl Into<String>, error: crate::codec::CodecError) -> Fatal {
+    pub(crate) fn codec(
+        what: What,
+        place: impl Into<String>,
+        error: crate::codec::CodecError,
+    ) -> Fatal {
         match error {
-            crate::codec::CodecError::Version { found, supported } => {
-                Fatal::Version { what, place: place.into(), found, supported }
-            }
+            crate::codec::CodecError::Version { found, supported } => Fatal::Version {
+                what,
+                place: place.into(),
+                found,
+                supported,
+            },
             other => Fatal::damaged(what, place, other.to_string()),
         }
     }
@@ -198,7 +215,9 @@ pub enum StartError {
         dir: PathBuf,
     },
     /// The directory was written by another version of this program.
-    #[error("{what} at {place} is of version {found}, this program reads version {supported}; start the version that wrote it, or upgrade")]
+    #[error(
+        "{what} at {place} is of version {found}, this program reads version {supported}; start the version that wrote it, or upgrade"
+    )]
     Version {
         /// What was found.
         what: What,
@@ -230,7 +249,9 @@ pub enum StartError {
         expected: String,
     },
     /// Something in the directory is damaged.
-    #[error("damaged {what} at {place}: {detail}; this node will not start on it: restore the data directory from a backup, or remove it and let the node join afresh, and check the disk")]
+    #[error(
+        "damaged {what} at {place}: {detail}; this node will not start on it: restore the data directory from a backup, or remove it and let the node join afresh, and check the disk"
+    )]
     Damaged {
         /// What is damaged.
         what: What,
@@ -250,9 +271,10 @@ impl StartError {
         use io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem, StorageFull};
         match error.kind() {
             StorageFull => StartError::DiskFull { dir: dir.into() },
-            PermissionDenied | ReadOnlyFilesystem | NotADirectory => {
-                StartError::Unwritable { path: path.into(), detail: error.to_string() }
-            }
+            PermissionDenied | ReadOnlyFilesystem | NotADirectory => StartError::Unwritable {
+                path: path.into(),
+                detail: error.to_string(),
+            },
             _ => StartError::Fatal(Fatal::disk(format!("{doing} {}", path.display()), error)),
         }
     }
@@ -260,10 +282,26 @@ impl StartError {
     pub(crate) fn fatal(dir: &Path, fatal: Fatal) -> StartError {
         match fatal {
             Fatal::Disk { full: true, .. } => StartError::DiskFull { dir: dir.into() },
-            Fatal::Damaged { what, place, detail } => StartError::Damaged { what, place, detail },
-            Fatal::Version { what, place, found, supported } => {
-                StartError::Version { what, place, found, supported }
-            }
+            Fatal::Damaged {
+                what,
+                place,
+                detail,
+            } => StartError::Damaged {
+                what,
+                place,
+                detail,
+            },
+            Fatal::Version {
+                what,
+                place,
+                found,
+                supported,
+            } => StartError::Version {
+                what,
+                place,
+                found,
+                supported,
+            },
             other => StartError::Fatal(other),
         }
     }
@@ -348,7 +386,10 @@ impl JournalError {
         match fatal {
             Fatal::Closed => JournalError::Closed,
             Fatal::Disk { detail, .. } => JournalError::Disk { detail },
-            _ => JournalError::Damaged { chain: chain.to_vec(), seq },
+            _ => JournalError::Damaged {
+                chain: chain.to_vec(),
+                seq,
+            },
         }
     }
 }

@@ -17,10 +17,11 @@ use openraft::{BasicNode, Raft, SnapshotPolicy};
 use tokio::sync::watch;
 use tokio::task;
 
+use crate::Machine;
 use crate::error::{Fatal, StartError, What};
 use crate::fatal::FatalCell;
 use crate::handle::{Admission, Core, Handle};
-use crate::limits::READY_ATTEMPT;
+use crate::limits::{READY_ATTEMPT, RETRY_PAUSE};
 use crate::network::NoPeers;
 use crate::store::apply::{Apply, Progress};
 use crate::store::identity::{self, ClusterId, Identity};
@@ -31,7 +32,6 @@ use crate::store::snapshot::Snapshots;
 use crate::store::writer::{self, Job, WriterHandle};
 use crate::store::{DataDir, Store};
 use crate::types::{LogId, TypeConfig};
-use crate::Machine;
 
 /// Where a node lives and how it behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +104,9 @@ pub struct Node<M: Machine> {
 
 impl<M: Machine> fmt::Debug for Node<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node").field("id", &self.core.identity.node).finish_non_exhaustive()
+        f.debug_struct("Node")
+            .field("id", &self.core.identity.node)
+            .finish_non_exhaustive()
     }
 }
 
@@ -152,9 +154,20 @@ impl<M: Machine> Node<M> {
         let opening = config.clone();
         let parts = task::spawn_blocking(move || open(&opening, machine, found)).await;
         let parts = parts.map_err(|e| {
-            StartError::Fatal(Fatal::Consensus { detail: format!("opening panicked: {e}") })
+            StartError::Fatal(Fatal::Consensus {
+                detail: format!("opening panicked: {e}"),
+            })
         })??;
-        let Parts { opened, identity, log, apply, journal, snapshots, progress, fatal } = parts;
+        let Parts {
+            opened,
+            identity,
+            log,
+            apply,
+            journal,
+            snapshots,
+            progress,
+            fatal,
+        } = parts;
         let shared = log.shared.clone();
         let raft = match start_raft(&config, identity, log, apply, found).await {
             Ok(raft) => raft,
@@ -191,7 +204,12 @@ impl<M: Machine> Node<M> {
             task::spawn(watch_consensus(core.clone())),
             task::spawn(snapshot_by_bytes(core.clone(), config.snapshot_every_bytes)),
         ];
-        Ok(Node { core, opened, scrub_thread, tasks })
+        Ok(Node {
+            core,
+            opened,
+            scrub_thread,
+            tasks,
+        })
     }
 
     /// A way to the running node.
@@ -206,7 +224,12 @@ impl<M: Machine> Node<M> {
 
     /// Stops: everything is durable and the directory is free when it returns.
     pub async fn shutdown(self) -> Result<(), Fatal> {
-        let Node { core, opened, scrub_thread, tasks } = self;
+        let Node {
+            core,
+            opened,
+            scrub_thread,
+            tasks,
+        } = self;
         core.stopping.send_replace(true);
         core.serving.store(false, Ordering::Release);
         for task in &tasks {
@@ -241,8 +264,22 @@ fn open<M: Machine>(config: &Config, machine: M, found: bool) -> Result<Parts<M>
     let opened = open_store(config, &store, machine, &fatal);
     match opened {
         Ok((identity, writer, writer_thread, log, apply, journal, snapshots, progress)) => {
-            let opened = Opened { _dir: dir, store, writer, writer_thread: Some(writer_thread) };
-            Ok(Parts { opened, identity, log, apply, journal, snapshots, progress, fatal })
+            let opened = Opened {
+                _dir: dir,
+                store,
+                writer,
+                writer_thread: Some(writer_thread),
+            };
+            Ok(Parts {
+                opened,
+                identity,
+                log,
+                apply,
+                journal,
+                snapshots,
+                progress,
+                fatal,
+            })
         }
         Err(error) => {
             store.close();
@@ -292,8 +329,13 @@ fn open_store<M: Machine>(
         let _ = thread.join();
         return Err(named(e));
     }
-    let log = Log { shared, writer: writer.clone() };
-    Ok((identity, writer, thread, log, apply, journal, snapshots, progress))
+    let log = Log {
+        shared,
+        writer: writer.clone(),
+    };
+    Ok((
+        identity, writer, thread, log, apply, journal, snapshots, progress,
+    ))
 }
 
 /// Checks that log and snapshot together hold everything that is known to be committed.
@@ -302,7 +344,10 @@ fn check_reach(log: &LogShared, snapshot: Option<&LogId>) -> Result<(), Fatal> {
     let (committed, purged) = (log.committed(), log.purged());
     let reach = log.last_index().max(index(snapshot));
     if index(committed.as_ref()) > reach {
-        let detail = format!("it ends there, although index {} is committed", index(committed.as_ref()));
+        let detail = format!(
+            "it ends there, although index {} is committed",
+            index(committed.as_ref())
+        );
         return Err(Fatal::damaged(What::Log, format!("index {reach}"), detail));
     }
     if index(purged.as_ref()) > index(snapshot) {
@@ -321,7 +366,11 @@ async fn start_raft<M: Machine>(
     apply: Apply<M>,
     found: bool,
 ) -> Result<Raft<TypeConfig, Apply<M>>, StartError> {
-    let consensus = |e: &dyn fmt::Display| StartError::Fatal(Fatal::Consensus { detail: e.to_string() });
+    let consensus = |e: &dyn fmt::Display| {
+        StartError::Fatal(Fatal::Consensus {
+            detail: e.to_string(),
+        })
+    };
     let settings = config.raft().validate().map_err(|e| consensus(&e))?;
     let raft = Raft::new(identity.node, Arc::new(settings), NoPeers, log, apply)
         .await
@@ -341,7 +390,11 @@ async fn found_or_elect<M: Machine>(
     dir: &Path,
     found: bool,
 ) -> Result<(), StartError> {
-    let consensus = |e: &dyn fmt::Display| StartError::Fatal(Fatal::Consensus { detail: e.to_string() });
+    let consensus = |e: &dyn fmt::Display| {
+        StartError::Fatal(Fatal::Consensus {
+            detail: e.to_string(),
+        })
+    };
     if !raft.is_initialized().await.map_err(|e| consensus(&e))? {
         if !found {
             return Err(StartError::NotInitialised { dir: dir.into() });
@@ -351,7 +404,10 @@ async fn found_or_elect<M: Machine>(
     }
     // Whoever decides alone need not wait for others to stay silent.
     if raft.voter_ids().eq([node]) {
-        raft.trigger().elect(false).await.map_err(|e| consensus(&e))?;
+        raft.trigger()
+            .elect(false)
+            .await
+            .map_err(|e| consensus(&e))?;
     }
     Ok(())
 }
@@ -364,7 +420,7 @@ async fn become_ready<M: Machine>(core: Arc<Core<M>>) {
         if *core.stopping.borrow() || core.fatal.get().is_some() {
             return;
         }
-        task::yield_now().await;
+        tokio::time::sleep(RETRY_PAUSE).await;
     }
     core.serving.store(true, Ordering::Release);
     // A shutdown that began meanwhile has the last word.
@@ -401,7 +457,9 @@ async fn snapshot_by_bytes<M: Machine>(core: Arc<Core<M>>, every_bytes: u64) {
     let mut applied = core.progress.subscribe();
     while applied.changed().await.is_ok() {
         if core.progress.since_snapshot_bytes.load(Ordering::Relaxed) >= every_bytes {
-            core.progress.since_snapshot_bytes.store(0, Ordering::Relaxed);
+            core.progress
+                .since_snapshot_bytes
+                .store(0, Ordering::Relaxed);
             // A failure stops the engine, which is watched.
             let _ = core.raft.trigger().snapshot().await;
         }

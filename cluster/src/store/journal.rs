@@ -23,8 +23,8 @@ use crate::Record;
 use crate::codec;
 use crate::error::{Fatal, JournalError, What};
 use crate::limits::{
-    CHAIN_KEY_MAX_BYTES, JOURNAL_READ_MAX_RECORDS, JOURNAL_ROW_MAX_BYTES,
-    JOURNAL_SEQS_MAX, RECORD_MAX_BYTES, RECORD_TAGS_MAX, TAG_MAX_BYTES,
+    CHAIN_KEY_MAX_BYTES, JOURNAL_READ_MAX_RECORDS, JOURNAL_ROW_MAX_BYTES, JOURNAL_SEQS_MAX,
+    RECORD_MAX_BYTES, RECORD_TAGS_MAX, TAG_MAX_BYTES,
 };
 
 const VERSION: u8 = 1;
@@ -56,7 +56,10 @@ struct Unread {
 }
 
 fn rows(trees: &Trees) -> Rows<'_> {
-    Rows { tree: &trees.journal, what: What::Journal }
+    Rows {
+        tree: &trees.journal,
+        what: What::Journal,
+    }
 }
 
 /// Names the record that is damaged.
@@ -73,7 +76,15 @@ pub(crate) fn row_error(chain: &[u8], first: u64, error: RowError) -> (u64, Fata
     match error {
         RowError::Version { found, supported } => {
             let place = place(chain, first);
-            (first, Fatal::Version { what: What::Journal, place, found, supported })
+            (
+                first,
+                Fatal::Version {
+                    what: What::Journal,
+                    place,
+                    found,
+                    supported,
+                },
+            )
         }
         RowError::Damaged { nth, detail } => {
             let seq = first + nth.unwrap_or(0);
@@ -95,7 +106,10 @@ impl JournalShared {
             }
             Ok(chains)
         })?;
-        Ok(JournalShared { store, chains: RwLock::new(chains) })
+        Ok(JournalShared {
+            store,
+            chains: RwLock::new(chains),
+        })
     }
 
     fn chains(&self) -> RwLockReadGuard<'_, BTreeMap<Vec<u8>, Chain>> {
@@ -114,7 +128,10 @@ impl JournalShared {
         let mut by_chain: BTreeMap<Vec<u8>, Vec<Record>> = BTreeMap::new();
         for record in records {
             check_limits(&record)?;
-            by_chain.entry(record.chain.clone()).or_default().push(record);
+            by_chain
+                .entry(record.chain.clone())
+                .or_default()
+                .push(record);
         }
         let mut chains = self.chains.write().unwrap_or_else(PoisonError::into_inner);
         self.store.with(|trees| {
@@ -158,7 +175,11 @@ impl JournalShared {
                     return ControlFlow::Break(());
                 }
                 records.push((seq, record.bytes));
-                if records.len() == max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if records.len() == max {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
             }))
         });
         match scanned {
@@ -176,13 +197,18 @@ impl JournalShared {
         f: impl FnOnce(&Lists<'_>, &OpenBlock, u64) -> Result<T, Fatal>,
     ) -> Result<T, JournalError> {
         let chains = self.chains();
-        let Some(state) = chains.get(chain) else { return Ok(T::default()) };
+        let Some(state) = chains.get(chain) else {
+            return Ok(T::default());
+        };
         if tag.len() > TAG_MAX_BYTES {
             return Ok(T::default());
         }
         self.store
             .with(|trees| {
-                let rows = Rows { tree: &trees.journal, what: What::Postings };
+                let rows = Rows {
+                    tree: &trees.journal,
+                    what: What::Postings,
+                };
                 f(&Lists { rows, chain, tag }, &state.open, state.head)
             })
             .map_err(|fatal| JournalError::at(chain, 0, fatal))
@@ -199,7 +225,11 @@ impl JournalShared {
 
 fn parse(key: &[u8]) -> Result<(&[u8], u64), Fatal> {
     keys::parse_journal_row(key).ok_or_else(|| {
-        Fatal::damaged(What::Journal, format!("row {}", key.escape_ascii()), "an unknown key")
+        Fatal::damaged(
+            What::Journal,
+            format!("row {}", key.escape_ascii()),
+            "an unknown key",
+        )
     })
 }
 
@@ -240,8 +270,14 @@ fn scan(
         .map_or(low.clone(), |(key, _)| key);
     let mut expected = from;
     for row in rows.from(&start, &keys::after(&low)) {
-        let (key, row) = row.map_err(|fatal| Unread { seq: expected, fatal })?;
-        let (_, first) = parse(&key).map_err(|fatal| Unread { seq: expected, fatal })?;
+        let (key, row) = row.map_err(|fatal| Unread {
+            seq: expected,
+            fatal,
+        })?;
+        let (_, first) = parse(&key).map_err(|fatal| Unread {
+            seq: expected,
+            fatal,
+        })?;
         if first > expected {
             break;
         }
@@ -260,7 +296,10 @@ fn scan(
             }
         }
     }
-    Err(Unread { seq: expected, fatal: damaged(chain, expected, "it is missing") })
+    Err(Unread {
+        seq: expected,
+        fatal: damaged(chain, expected, "it is missing"),
+    })
 }
 
 fn decode_record(chain: &[u8], seq: u64, payload: &[u8]) -> Result<StoredRecord, Fatal> {
@@ -280,7 +319,11 @@ fn check_limits(record: &Record) -> Result<(), Fatal> {
         return Ok(());
     };
     let chain = record.chain.escape_ascii().to_string();
-    Err(Fatal::RecordTooLarge { chain, seq: record.seq, detail })
+    Err(Fatal::RecordTooLarge {
+        chain,
+        seq: record.seq,
+        detail,
+    })
 }
 
 /// Compares records up to `head` with those that are there, and returns the others.
@@ -294,11 +337,21 @@ fn check_replayed(
     let (replayed, fresh): (Vec<_>, Vec<_>) = records.into_iter().partition(|r| r.seq <= head);
     let mut expected = fresh.iter().zip(head + 1..);
     if let Some((record, expected)) = expected.find(|(record, expected)| record.seq != *expected) {
-        return Err(Fatal::JournalGap { chain: name(), expected, found: record.seq });
+        return Err(Fatal::JournalGap {
+            chain: name(),
+            expected,
+            found: record.seq,
+        });
     }
-    let (Some(first), Some(last)) = (replayed.first(), replayed.last()) else { return Ok(fresh) };
+    let (Some(first), Some(last)) = (replayed.first(), replayed.last()) else {
+        return Ok(fresh);
+    };
     if first.seq == 0 {
-        return Err(Fatal::JournalGap { chain: name(), expected: 1, found: 0 });
+        return Err(Fatal::JournalGap {
+            chain: name(),
+            expected: 1,
+            found: 0,
+        });
     }
     let (first, last) = (first.seq, last.seq);
     let mut replayed = replayed.into_iter().peekable();
@@ -334,7 +387,10 @@ fn append_chain(
     for record in records {
         head = record.seq;
         chain.open.push(head, &record.tags);
-        let stored = StoredRecord { tags: record.tags, bytes: record.bytes };
+        let stored = StoredRecord {
+            tags: record.tags,
+            bytes: record.bytes,
+        };
         let payload = codec::encode(VERSION, &stored)
             .map_err(|e| Fatal::codec(What::Journal, place(name, head), e))?;
         let full = |row: &RowBuilder| {
@@ -343,7 +399,9 @@ fn append_chain(
         if row.as_ref().is_some_and(|(_, row)| full(row)) {
             put_row(batch, name, row.take());
         }
-        row.get_or_insert_with(|| (head, RowBuilder::new(Place::new(name, head)))).1.push(&payload);
+        row.get_or_insert_with(|| (head, RowBuilder::new(Place::new(name, head))))
+            .1
+            .push(&payload);
         if completes_block(head) {
             put_row(batch, name, row.take());
             chain.open.seal(rows(trees), name, block_of(head), batch)?;
@@ -374,7 +432,12 @@ impl Journal {
 
     /// The chains that hold at least one record, in order.
     pub fn chains(&self) -> Vec<Vec<u8>> {
-        self.shared.chains().iter().filter(|(_, c)| c.head > 0).map(|(k, _)| k.clone()).collect()
+        self.shared
+            .chains()
+            .iter()
+            .filter(|(_, c)| c.head > 0)
+            .map(|(k, _)| k.clone())
+            .collect()
     }
 
     /// The position of the last record of `chain`, 0 if it has none.
@@ -396,7 +459,8 @@ impl Journal {
 
     /// How many records of `chain` carry `tag`.
     pub fn count(&self, chain: &[u8], tag: &[u8]) -> Result<u64, JournalError> {
-        self.shared.lists(chain, tag, |lists, open, _| lists.count(open))
+        self.shared
+            .lists(chain, tag, |lists, open, _| lists.count(open))
     }
 
     /// Positions of records of `chain` that carry `tag`: those after `after`, without the first

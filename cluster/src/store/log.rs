@@ -91,7 +91,15 @@ impl LogShared {
             .with(|trees| read_state(trees, mark.next()))
             .map_err(|e| StartError::fatal(data_dir, e))?;
         let last_index = AtomicU64::new(state.last.map_or(0, |id| id.index()));
-        Ok((LogShared { store, fatal, state: Mutex::new(state), last_index }, mark))
+        Ok((
+            LogShared {
+                store,
+                fatal,
+                state: Mutex::new(state),
+                last_index,
+            },
+            mark,
+        ))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -119,7 +127,8 @@ impl LogShared {
 
     fn set_last(&self, state: &mut State, last: Option<LogId>) {
         state.last = last;
-        self.last_index.store(last.map_or(0, |id| id.index()), Ordering::Release);
+        self.last_index
+            .store(last.map_or(0, |id| id.index()), Ordering::Release);
     }
 
     /// The entries of `start..end` that the log contains.
@@ -129,7 +138,10 @@ impl LogShared {
             let start = start.max(next_index(state.purged.as_ref()));
             let end = end.min(next_index(state.last.as_ref()));
             let first = state.cache_first();
-            let newest = state.cache.iter().skip(start.saturating_sub(first) as usize);
+            let newest = state
+                .cache
+                .iter()
+                .skip(start.saturating_sub(first) as usize);
             let newest = newest.take_while(|e| e.log_id.index() < end).cloned();
             (start, end.min(first), newest.collect::<Vec<_>>())
         };
@@ -137,11 +149,21 @@ impl LogShared {
             return Ok(newest);
         }
         let mut entries = self.store.with(|trees| {
-            read_rows(&Rows { tree: &trees.log, what: What::Log }, start, stored_end)
+            read_rows(
+                &Rows {
+                    tree: &trees.log,
+                    what: What::Log,
+                },
+                start,
+                stored_end,
+            )
         })?;
         let expected = stored_end - start;
         let purged = next_index(self.state().purged.as_ref());
-        if (entries.len() as u64) < expected && purged <= start && !self.starts_later(&entries, start) {
+        if (entries.len() as u64) < expected
+            && purged <= start
+            && !self.starts_later(&entries, start)
+        {
             return Err(Fatal::damaged(
                 What::Log,
                 format!("index {}", start + entries.len() as u64),
@@ -174,7 +196,11 @@ pub(crate) fn entry_bytes(entry: &Entry) -> usize {
 /// The index of the first entry of the row under `key`.
 pub(crate) fn row_first(key: &[u8]) -> Result<u64, Fatal> {
     keys::log_row_first(key).ok_or_else(|| {
-        Fatal::damaged(What::Log, format!("row {}", key.escape_ascii()), "an unknown key")
+        Fatal::damaged(
+            What::Log,
+            format!("row {}", key.escape_ascii()),
+            "an unknown key",
+        )
     })
 }
 
@@ -185,12 +211,17 @@ pub(crate) fn row_error(key: &[u8], error: RowError) -> Fatal {
         Err(fatal) => return fatal,
     };
     match error {
-        RowError::Version { found, supported } => {
-            Fatal::Version { what: What::Log, place: format!("index {first}"), found, supported }
-        }
-        RowError::Damaged { nth, detail } => {
-            Fatal::damaged(What::Log, format!("index {}", first + nth.unwrap_or(0)), detail)
-        }
+        RowError::Version { found, supported } => Fatal::Version {
+            what: What::Log,
+            place: format!("index {first}"),
+            found,
+            supported,
+        },
+        RowError::Damaged { nth, detail } => Fatal::damaged(
+            What::Log,
+            format!("index {}", first + nth.unwrap_or(0)),
+            detail,
+        ),
     }
 }
 
@@ -202,8 +233,7 @@ pub(crate) fn decode_row(key: &[u8], row: &[u8]) -> Result<Vec<Entry>, Fatal> {
     for (payload, index) in frame::records(&place, row).zip(first..) {
         let payload = payload.map_err(|e| row_error(key, e))?;
         let at = || format!("index {index}");
-        let entry =
-            stored::decode_entry(payload).map_err(|e| Fatal::codec(What::Log, at(), e))?;
+        let entry = stored::decode_entry(payload).map_err(|e| Fatal::codec(What::Log, at(), e))?;
         if entry.log_id.index() != index {
             return Err(Fatal::damaged(What::Log, at(), "an entry of another index"));
         }
@@ -214,7 +244,9 @@ pub(crate) fn decode_row(key: &[u8], row: &[u8]) -> Result<Vec<Entry>, Fatal> {
 
 fn read_rows(rows: &Rows<'_>, start: u64, end: u64) -> Result<Vec<Entry>, Fatal> {
     let low = keys::log_row(0);
-    let from = rows.last_up_to(&low, &keys::log_row(start))?.map_or(low, |(key, _)| key);
+    let from = rows
+        .last_up_to(&low, &keys::log_row(start))?
+        .map_or(low, |(key, _)| key);
     let mut entries: Vec<Entry> = Vec::new();
     for row in rows.from(&from, &keys::log_row(end)) {
         let (key, row) = row?;
@@ -241,9 +273,13 @@ fn check_follows(last: Option<&Entry>, entry: &Entry) -> Result<(), Fatal> {
 
 /// Reads and checks everything that makes up a log.
 fn read_state(trees: &super::Trees, synced: u64) -> Result<State, Fatal> {
-    let rows = Rows { tree: &trees.log, what: What::Log };
+    let rows = Rows {
+        tree: &trees.log,
+        what: What::Log,
+    };
     let get = |tree: &sled::Tree, key: &[u8]| {
-        tree.get(key).map_err(|e| Fatal::sled(What::Mark, "reading a mark", e))
+        tree.get(key)
+            .map_err(|e| Fatal::sled(What::Mark, "reading a mark", e))
     };
     let mark = |e| Fatal::codec(What::Mark, "the store", e);
     let id = |bytes: Option<sled::IVec>| match bytes {
@@ -273,8 +309,13 @@ fn read_state(trees: &super::Trees, synced: u64) -> Result<State, Fatal> {
             if index < first {
                 continue;
             }
-            if state.cache.is_empty() && purged.is_some() && state.last == purged && index != first {
-                return Err(Fatal::damaged(What::Log, format!("index {first}"), "an entry is missing"));
+            if state.cache.is_empty() && purged.is_some() && state.last == purged && index != first
+            {
+                return Err(Fatal::damaged(
+                    What::Log,
+                    format!("index {first}"),
+                    "an entry is missing",
+                ));
             }
             state.push(entry);
             state.evict();
@@ -285,7 +326,10 @@ fn read_state(trees: &super::Trees, synced: u64) -> Result<State, Fatal> {
         return Err(Fatal::damaged(
             What::Log,
             format!("index {}", state.persisted),
-            format!("it ends there, although entries up to index {} were synced", synced - 1),
+            format!(
+                "it ends there, although entries up to index {} were synced",
+                synced - 1
+            ),
         ));
     }
     Ok(state)
@@ -316,7 +360,11 @@ impl RaftLogReader<TypeConfig> for Log {
         Ok(self.shared.fatal.check(self.shared.read(start, end))?)
     }
 
-    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, io::Error> {
         let end = end.min(start.saturating_add(LOG_READ_MAX_ENTRIES));
         self.try_get_log_entries(start..end).await
     }
@@ -331,7 +379,10 @@ impl RaftLogStorage<TypeConfig> for Log {
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
         let state = self.shared.state();
-        Ok(LogState { last_purged_log_id: state.purged, last_log_id: state.last })
+        Ok(LogState {
+            last_purged_log_id: state.purged,
+            last_log_id: state.last,
+        })
     }
 
     async fn get_log_reader(&mut self) -> Log {
@@ -412,3 +463,7 @@ impl RaftLogStorage<TypeConfig> for Log {
         Ok(self.writer.ask(|done| Job::Purge { upto, done }).await?)
     }
 }
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

@@ -31,13 +31,25 @@ type Done = oneshot::Sender<Result<(), Fatal>>;
 
 /// What can be asked of the writer.
 pub(crate) enum Job {
-    Append { entries: Vec<Entry>, done: IOFlushed<TypeConfig> },
-    Vote { vote: Vote, done: Done },
+    Append {
+        entries: Vec<Entry>,
+        done: IOFlushed<TypeConfig>,
+    },
+    Vote {
+        vote: Vote,
+        done: Done,
+    },
     /// Needs no sync of its own: it is a lower bound, and never passes the entries before it.
     Committed(Option<LogId>),
     /// Entries from this index on are taken back.
-    Truncate { from: u64, done: Done },
-    Purge { upto: LogId, done: Done },
+    Truncate {
+        from: u64,
+        done: Done,
+    },
+    Purge {
+        upto: LogId,
+        done: Done,
+    },
     /// Done when everything that was in the store at the time of asking is durable.
     Barrier(Done),
     Stop,
@@ -68,7 +80,11 @@ impl WriterHandle {
 /// Starts the writer of `log`.
 pub(crate) fn spawn(log: Arc<LogShared>, mark: Mark) -> (WriterHandle, JoinHandle<()>) {
     let (sender, queue) = channel();
-    let writer = Writer { log, mark, broken: None };
+    let writer = Writer {
+        log,
+        mark,
+        broken: None,
+    };
     let thread = thread::spawn(move || writer.run(&queue));
     (WriterHandle(sender), thread)
 }
@@ -103,7 +119,11 @@ impl Writer {
     /// The store underneath panics on some errors of the disk.
     fn write_guarded(&mut self, jobs: &[Job]) -> Result<(), Fatal> {
         catch_unwind(AssertUnwindSafe(|| self.write(jobs))).unwrap_or_else(|panic| {
-            Err(Fatal::damaged(What::Store, "a write", panic_message(&*panic)))
+            Err(Fatal::damaged(
+                What::Store,
+                "a write",
+                panic_message(&*panic),
+            ))
         })
     }
 
@@ -147,7 +167,9 @@ impl Writer {
 
     /// Writes `entries` as rows in one batch and clears them. Returns the index after the last.
     fn append(&self, entries: &mut Vec<&Entry>) -> Result<Option<u64>, Fatal> {
-        let Some(last) = entries.last() else { return Ok(None) };
+        let Some(last) = entries.last() else {
+            return Ok(None);
+        };
         let next = last.log_id.index() + 1;
         let mut batch = Batch::default();
         put_rows(&mut batch, entries.iter().copied())?;
@@ -160,11 +182,17 @@ impl Writer {
     fn truncate(&mut self, from: u64) -> Result<(), Fatal> {
         self.mark.retreat(from)?;
         let batch = self.log.store.with(|trees| {
-            let rows = Rows { tree: &trees.log, what: What::Log };
+            let rows = Rows {
+                tree: &trees.log,
+                what: What::Log,
+            };
             let mut batch = Batch::default();
             if let Some((key, row)) = rows.last_up_to(&keys::log_row(0), &keys::log_row(from))? {
                 let entries = super::log::decode_row(&key, &row)?;
-                let kept = entries.iter().filter(|e| e.log_id.index() < from).collect::<Vec<_>>();
+                let kept = entries
+                    .iter()
+                    .filter(|e| e.log_id.index() < from)
+                    .collect::<Vec<_>>();
                 if kept.len() < entries.len() {
                     rows.remove(&mut batch, &key)?;
                     put_rows(&mut batch, kept.into_iter())?;
@@ -184,7 +212,10 @@ impl Writer {
         // What a purge takes away is what the journal's rows could be made from again.
         self.log.store.sync()?;
         let batch = self.log.store.with(|trees| {
-            let rows = Rows { tree: &trees.log, what: What::Log };
+            let rows = Rows {
+                tree: &trees.log,
+                what: What::Log,
+            };
             let mut batch = Batch::default();
             let end = keys::after(&keys::log_row(upto.index()));
             for row in rows.from(&keys::log_row(0), &end) {
@@ -196,7 +227,10 @@ impl Writer {
                 }
             }
             let mark = stored::encode_log_id(Some(upto));
-            batch.insert(keys::PURGED, mark.map_err(|e| Fatal::codec(What::Mark, "purge", e))?);
+            batch.insert(
+                keys::PURGED,
+                mark.map_err(|e| Fatal::codec(What::Mark, "purge", e))?,
+            );
             Ok(batch)
         })?;
         self.apply(batch, "purging the log")
@@ -204,12 +238,20 @@ impl Writer {
 
     fn apply(&self, batch: Batch, doing: &str) -> Result<(), Fatal> {
         self.log.store.with(|trees| {
-            trees.log.apply_batch(batch).map_err(|e| Fatal::sled(What::Log, doing, e))
+            trees
+                .log
+                .apply_batch(batch)
+                .map_err(|e| Fatal::sled(What::Log, doing, e))
         })
     }
 
-    fn put_meta(&self, key: &[u8], value: Result<Vec<u8>, crate::codec::CodecError>) -> Result<(), Fatal> {
-        let value = value.map_err(|e| Fatal::codec(What::Mark, key.escape_ascii().to_string(), e))?;
+    fn put_meta(
+        &self,
+        key: &[u8],
+        value: Result<Vec<u8>, crate::codec::CodecError>,
+    ) -> Result<(), Fatal> {
+        let value =
+            value.map_err(|e| Fatal::codec(What::Mark, key.escape_ascii().to_string(), e))?;
         self.log.store.with(|trees| {
             trees
                 .meta
