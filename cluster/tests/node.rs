@@ -608,3 +608,45 @@ async fn a_journal_outlives_its_node_only_to_say_that_it_is_closed() {
     node.shutdown().await.expect("stops");
     assert_eq!(journal.read(b"\x01", 1, 1, 1), Err(JournalError::Closed));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_go_on_while_a_snapshot_is_written_and_the_snapshot_has_none_of_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let counter = Counter::default();
+    let gate = counter.gate.clone();
+    let node = Node::start(Config::new(dir.path()), counter, true)
+        .await
+        .expect("starts");
+    let handle = node.handle();
+    handle.ready().await;
+    let before = handle
+        .propose(add(1, 0), DEADLINE)
+        .await
+        .expect("commits")
+        .index;
+    let (close, closed) = tokio::sync::oneshot::channel();
+    let (open, opened) = std::sync::mpsc::channel();
+    let keeper = std::thread::spawn(move || {
+        let _closed = gate.lock().expect("not poisoned");
+        close.send(()).expect("awaited");
+        opened.recv().expect("sent");
+    });
+    closed.await.expect("closed");
+    let asking = handle.clone();
+    let asked = tokio::spawn(async move { asking.snapshot_now().await });
+    let writing = || {
+        snapshot_files(dir.path())
+            .iter()
+            .any(|p| p.extension() == Some("writing".as_ref()))
+    };
+    until("a snapshot begins", writing).await;
+    for id in 1..20 {
+        propose(&handle, 1, id).await;
+    }
+    assert_eq!(handle.status().snapshot_index, None);
+    open.send(()).expect("awaited");
+    keeper.join().expect("ends");
+    asked.await.expect("ends").expect("a snapshot");
+    assert_eq!(handle.status().snapshot_index, Some(before));
+    node.shutdown().await.expect("stops");
+}

@@ -62,7 +62,7 @@ impl Progress {
 
 /// The machine with everything that applying touches.
 pub(crate) struct Apply<M: Machine> {
-    machine: M,
+    pub(crate) machine: M,
     journal: Arc<JournalShared>,
     snapshots: Arc<Snapshots>,
     writer: WriterHandle,

@@ -283,3 +283,7 @@ impl<M: Machine> RaftSnapshotBuilder<TypeConfig> for Builder<M> {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "snapshot_tests.rs"]
+mod tests;

@@ -49,6 +49,14 @@ pub struct Counter {
     pub salt: u8,
     pub published: Arc<AtomicU64>,
     pub view: Arc<Mutex<State>>,
+    pub gate: Arc<Mutex<()>>,
+}
+
+/// A copy of the state. It is written only while nobody holds the gate.
+#[derive(Debug)]
+pub struct Frozen {
+    state: State,
+    gate: Arc<Mutex<()>>,
 }
 
 /// The bytes of the record that command `id` writes.
@@ -72,7 +80,7 @@ pub fn tags(id: u64) -> Vec<Vec<u8>> {
 impl Machine for Counter {
     type Command = Command;
     type Reply = u64;
-    type Frozen = State;
+    type Frozen = Frozen;
 
     fn encode_command(command: &Command) -> Vec<u8> {
         match command {
@@ -141,11 +149,16 @@ impl Machine for Counter {
         self.published.store(index, Ordering::SeqCst);
     }
 
-    fn freeze(&self) -> State {
-        self.state.clone()
+    fn freeze(&self) -> Frozen {
+        Frozen {
+            state: self.state.clone(),
+            gate: self.gate.clone(),
+        }
     }
 
-    fn write_snapshot(state: &State, out: &mut dyn io::Write) -> io::Result<()> {
+    fn write_snapshot(frozen: &Frozen, out: &mut dyn io::Write) -> io::Result<()> {
+        let Frozen { state, gate } = frozen;
+        let _open = gate.lock().expect("not poisoned");
         out.write_all(&state.last_at_ms.to_le_bytes())?;
         out.write_all(&(state.heads.len() as u64).to_le_bytes())?;
         for (chain, head) in &state.heads {
