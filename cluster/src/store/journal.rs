@@ -10,31 +10,21 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use serde::{Deserialize, Serialize};
 use sled::Batch;
 use tokio::sync::watch;
 
 use super::apply::Progress;
-use super::frame::{self, Place, RowBuilder, RowError, framed_len_bytes};
+use super::frame::{self, Place, RowBuilder, framed_len_bytes};
+use super::journal_rows::{StoredRecord, encode_record, parse, put_row, row_error, rows, scan};
 use super::postings::{Lists, OpenBlock, block_of, completes_block, first_of};
-use super::stripe::{self, Rows};
+use super::stripe::Rows;
 use super::{Store, Trees, keys};
 use crate::Record;
-use crate::codec;
 use crate::error::{Fatal, JournalError, What};
 use crate::limits::{
     CHAIN_KEY_MAX_BYTES, JOURNAL_READ_MAX_RECORDS, JOURNAL_ROW_MAX_BYTES, JOURNAL_SEQS_MAX,
     RECORD_MAX_BYTES, RECORD_TAGS_MAX, TAG_MAX_BYTES,
 };
-
-const VERSION: u8 = 1;
-
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct StoredRecord {
-    tags: Vec<Vec<u8>>,
-    #[serde(with = "codec::bytes")]
-    bytes: Vec<u8>,
-}
 
 /// What is known of a chain without reading it.
 #[derive(Default)]
@@ -47,50 +37,6 @@ struct Chain {
 pub(crate) struct JournalShared {
     store: Arc<Store>,
     chains: RwLock<BTreeMap<Vec<u8>, Chain>>,
-}
-
-/// The first record of a chain that could not be read, and why.
-struct Unread {
-    seq: u64,
-    fatal: Fatal,
-}
-
-fn rows(trees: &Trees) -> Rows<'_> {
-    Rows {
-        tree: &trees.journal,
-        what: What::Journal,
-    }
-}
-
-/// Names the record that is damaged.
-pub(crate) fn damaged(chain: &[u8], seq: u64, detail: &str) -> Fatal {
-    Fatal::damaged(What::Journal, place(chain, seq), detail)
-}
-
-fn place(chain: &[u8], seq: u64) -> String {
-    format!("chain {}, record {seq}", chain.escape_ascii())
-}
-
-/// The position that `error` is about in a row that begins at `first`, and the error.
-pub(crate) fn row_error(chain: &[u8], first: u64, error: RowError) -> (u64, Fatal) {
-    match error {
-        RowError::Version { found, supported } => {
-            let place = place(chain, first);
-            (
-                first,
-                Fatal::Version {
-                    what: What::Journal,
-                    place,
-                    found,
-                    supported,
-                },
-            )
-        }
-        RowError::Damaged { nth, detail } => {
-            let seq = first + nth.unwrap_or(0);
-            (seq, damaged(chain, seq, detail))
-        }
-    }
 }
 
 impl JournalShared {
@@ -223,16 +169,6 @@ impl JournalShared {
     }
 }
 
-fn parse(key: &[u8]) -> Result<(&[u8], u64), Fatal> {
-    keys::parse_journal_row(key).ok_or_else(|| {
-        Fatal::damaged(
-            What::Journal,
-            format!("row {}", key.escape_ascii()),
-            "an unknown key",
-        )
-    })
-}
-
 /// Checks the newest row of `chain` and everything in its last block.
 fn open_chain(trees: &Trees, name: &[u8]) -> Result<Chain, Fatal> {
     let Some((key, row)) = rows(trees).last_of(&keys::chain(name))? else {
@@ -252,58 +188,6 @@ fn open_chain(trees: &Trees, name: &[u8]) -> Result<Chain, Fatal> {
         open = OpenBlock::default();
     }
     Ok(Chain { head, open })
-}
-
-/// Visits the records `from..=head` of `chain`, checking each, until `visit` has enough.
-fn scan(
-    trees: &Trees,
-    chain: &[u8],
-    from: u64,
-    head: u64,
-    mut visit: impl FnMut(u64, StoredRecord) -> ControlFlow<()>,
-) -> Result<(), Unread> {
-    let rows = rows(trees);
-    let low = keys::chain(chain);
-    let start = rows
-        .last_up_to(&low, &keys::journal_row(chain, from))
-        .map_err(|fatal| Unread { seq: from, fatal })?
-        .map_or(low.clone(), |(key, _)| key);
-    let mut expected = from;
-    for row in rows.from(&start, &keys::after(&low)) {
-        let (key, row) = row.map_err(|fatal| Unread {
-            seq: expected,
-            fatal,
-        })?;
-        let (_, first) = parse(&key).map_err(|fatal| Unread {
-            seq: expected,
-            fatal,
-        })?;
-        if first > expected {
-            break;
-        }
-        let place = Place::new(chain, first);
-        for (payload, seq) in frame::records(&place, &row).zip(first..) {
-            let record = payload
-                .map_err(|e| row_error(chain, first, e))
-                .and_then(|p| decode_record(chain, seq, p).map_err(|fatal| (seq, fatal)))
-                .map_err(|(seq, fatal)| Unread { seq, fatal })?;
-            if seq < expected {
-                continue;
-            }
-            expected = seq + 1;
-            if visit(seq, record).is_break() || seq == head {
-                return Ok(());
-            }
-        }
-    }
-    Err(Unread {
-        seq: expected,
-        fatal: damaged(chain, expected, "it is missing"),
-    })
-}
-
-fn decode_record(chain: &[u8], seq: u64, payload: &[u8]) -> Result<StoredRecord, Fatal> {
-    codec::decode(VERSION, payload).map_err(|e| Fatal::codec(What::Journal, place(chain, seq), e))
 }
 
 fn check_limits(record: &Record) -> Result<(), Fatal> {
@@ -391,8 +275,7 @@ fn append_chain(
             tags: record.tags,
             bytes: record.bytes,
         };
-        let payload = codec::encode(VERSION, &stored)
-            .map_err(|e| Fatal::codec(What::Journal, place(name, head), e))?;
+        let payload = encode_record(name, head, &stored)?;
         let full = |row: &RowBuilder| {
             row.len_bytes() + framed_len_bytes(payload.len()) > JOURNAL_ROW_MAX_BYTES
         };
@@ -409,12 +292,6 @@ fn append_chain(
     }
     put_row(batch, name, row);
     Ok(head)
-}
-
-fn put_row(batch: &mut Batch, chain: &[u8], row: Option<(u64, RowBuilder)>) {
-    if let Some((first, row)) = row {
-        stripe::put(batch, &keys::journal_row(chain, first), &row.finish());
-    }
 }
 
 /// Reads the journal. Clones share it; after a shutdown every read answers

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{EntryPayload, OptionalSend, RaftLogReader};
 
-use super::frame::{self, Place, RowError};
+use super::log_rows::{check_follows, decode_row, read_rows};
 use super::mark::Mark;
 use super::stripe::Rows;
 use super::writer::{Job, WriterHandle};
@@ -25,8 +25,6 @@ use crate::fatal::FatalCell;
 use crate::limits::{LOG_CACHE_MAX_BYTES, LOG_READ_MAX_ENTRIES};
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 
-/// What checksums of log rows begin with.
-pub(crate) const PLACE: &[u8] = b"log";
 /// Rough cost of an entry besides its command.
 const ENTRY_OVERHEAD_BYTES: usize = 64;
 
@@ -191,84 +189,6 @@ pub(crate) fn entry_bytes(entry: &Entry) -> usize {
             EntryPayload::Normal(command) => command.bytes.len(),
             EntryPayload::Blank | EntryPayload::Membership(_) => 0,
         }
-}
-
-/// The index of the first entry of the row under `key`.
-pub(crate) fn row_first(key: &[u8]) -> Result<u64, Fatal> {
-    keys::log_row_first(key).ok_or_else(|| {
-        Fatal::damaged(
-            What::Log,
-            format!("row {}", key.escape_ascii()),
-            "an unknown key",
-        )
-    })
-}
-
-/// Names the entry of the row under `key` that `error` is about.
-pub(crate) fn row_error(key: &[u8], error: RowError) -> Fatal {
-    let first = match row_first(key) {
-        Ok(first) => first,
-        Err(fatal) => return fatal,
-    };
-    match error {
-        RowError::Version { found, supported } => Fatal::Version {
-            what: What::Log,
-            place: format!("index {first}"),
-            found,
-            supported,
-        },
-        RowError::Damaged { nth, detail } => Fatal::damaged(
-            What::Log,
-            format!("index {}", first + nth.unwrap_or(0)),
-            detail,
-        ),
-    }
-}
-
-/// The entries of one row.
-pub(crate) fn decode_row(key: &[u8], row: &[u8]) -> Result<Vec<Entry>, Fatal> {
-    let first = row_first(key)?;
-    let place = Place::new(PLACE, first);
-    let mut entries = Vec::new();
-    for (payload, index) in frame::records(&place, row).zip(first..) {
-        let payload = payload.map_err(|e| row_error(key, e))?;
-        let at = || format!("index {index}");
-        let entry = stored::decode_entry(payload).map_err(|e| Fatal::codec(What::Log, at(), e))?;
-        if entry.log_id.index() != index {
-            return Err(Fatal::damaged(What::Log, at(), "an entry of another index"));
-        }
-        entries.push(entry);
-    }
-    Ok(entries)
-}
-
-fn read_rows(rows: &Rows<'_>, start: u64, end: u64) -> Result<Vec<Entry>, Fatal> {
-    let low = keys::log_row(0);
-    let from = rows
-        .last_up_to(&low, &keys::log_row(start))?
-        .map_or(low, |(key, _)| key);
-    let mut entries: Vec<Entry> = Vec::new();
-    for row in rows.from(&from, &keys::log_row(end)) {
-        let (key, row) = row?;
-        for entry in decode_row(&key, &row)? {
-            if (start..end).contains(&entry.log_id.index()) {
-                check_follows(entries.last(), &entry)?;
-                entries.push(entry);
-            }
-        }
-    }
-    Ok(entries)
-}
-
-fn check_follows(last: Option<&Entry>, entry: &Entry) -> Result<(), Fatal> {
-    match last {
-        Some(last) if last.log_id.index() + 1 != entry.log_id.index() => Err(Fatal::damaged(
-            What::Log,
-            format!("index {}", last.log_id.index() + 1),
-            "an entry is missing",
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// Reads and checks everything that makes up a log.

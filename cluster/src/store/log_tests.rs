@@ -8,6 +8,7 @@ use openraft::vote::RaftLeaderId;
 
 use super::*;
 use crate::limits::{COMMAND_MAX_BYTES, LOG_ROW_MAX_ENTRIES, ROW_PART_MAX_BYTES};
+use crate::store::log_rows::row_first;
 use crate::store::suite;
 use crate::types::Proposed;
 

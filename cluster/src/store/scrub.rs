@@ -8,9 +8,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::frame::{self, Place};
-use super::journal::{self, JournalShared};
+use super::journal::JournalShared;
 use super::stripe::Rows;
-use super::{keys, postings};
+use super::{journal_rows, keys, postings};
 use crate::error::Fatal;
 
 /// Bytes checked between two pauses.
@@ -172,10 +172,10 @@ impl Walk {
             Some((last, next)) if last == chain => *next,
             _ => 1,
         };
-        let count = frame::count(row).map_err(|e| journal::row_error(chain, first, e).1);
+        let count = frame::count(row).map_err(|e| journal_rows::row_error(chain, first, e).1);
         self.next = Some((chain.to_vec(), first + count.clone().unwrap_or(1)));
         if first != expected {
-            return Err(journal::damaged(
+            return Err(journal_rows::damaged(
                 chain,
                 expected.min(first),
                 "records are missing or out of place",
@@ -185,7 +185,7 @@ impl Walk {
         let place = Place::new(chain, first);
         frame::records(&place, row)
             .try_for_each(|r| r.map(|_| ()))
-            .map_err(|e| journal::row_error(chain, first, e).1)
+            .map_err(|e| journal_rows::row_error(chain, first, e).1)
     }
 
     /// Goes past rows that the store itself cannot read: to the next kind of rows, or to the end.
