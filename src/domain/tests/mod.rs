@@ -5,7 +5,7 @@ mod api_key;
 mod caller;
 mod event;
 mod expiry;
-mod golden;
+pub(crate) mod golden;
 mod operator_key;
 mod organization;
 mod signing_key;
