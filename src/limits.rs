@@ -2,6 +2,9 @@
 //!
 //! A limit that is exceeded is answered with an error that names it; none is applied silently.
 
+// What the token's wire format bounds itself.
+pub use crate::token::{TOKEN_MAX_BYTES, scope::SCOPE_MAX_BYTES};
+
 /// Largest request body.
 pub const BODY_MAX_BYTES: usize = 1024 * 1024;
 /// How long a whole request may take, from its first byte to its answer.
@@ -30,10 +33,6 @@ pub const METADATA_VALUE_MAX_CHARS: usize = 500;
 
 /// Most scopes in one token.
 pub const SCOPES_MAX: usize = 64;
-/// Longest scope.
-pub const SCOPE_MAX_BYTES: usize = 128;
-/// Longest token, prefix included.
-pub const TOKEN_MAX_BYTES: usize = 8 * 1024;
 /// Time-to-live of a token that asks for none.
 pub const TTL_DEFAULT_S: u64 = 300;
 /// Longest time-to-live of a token.
