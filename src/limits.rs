@@ -9,8 +9,14 @@ pub use crate::token::{TOKEN_MAX_BYTES, scope::SCOPE_MAX_BYTES};
 pub const BODY_MAX_BYTES: usize = 1024 * 1024;
 /// How long a whole request may take, from its first byte to its answer.
 pub const REQUEST_TIMEOUT_S: u64 = 30;
+/// How long a connection may take over the headers of a request.
+pub const HEADER_READ_TIMEOUT_S: u64 = 10;
 /// How long a command may wait for its commit before the client gets a 503.
 pub const PROPOSAL_DEADLINE_MS: u64 = 10_000;
+/// Commands under way on one node; one more is a 503.
+pub const COMMANDS_IN_FLIGHT_MAX: usize = 8_192;
+/// API keys whose last use is remembered between two reports of it.
+pub const KEY_USES_REMEMBERED_MAX: usize = 10_000;
 /// How long a read may wait for `AuthRAI-Min-Index`.
 pub const MIN_INDEX_WAIT_MS: u64 = 5_000;
 /// Longest `X-Request-Id` that is taken over from a caller.
