@@ -151,6 +151,11 @@ impl Fields {
         self.faults.push(FieldError { field: name.into(), message: message.into() });
     }
 
+    /// Whether no fault was recorded so far.
+    pub fn is_faultless(&self) -> bool {
+        self.faults.is_empty()
+    }
+
     fn check<T>(
         &mut self,
         name: &str,
