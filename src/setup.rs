@@ -12,7 +12,7 @@ use crate::{
         DefaultEffect, Environment, OperatorKeyId, OrgId, Organization, Outcome, Permissions,
     },
     mint,
-    secrets::{KeyKind, Secret},
+    secrets::{self, KeyKind, Secret},
     verify::Views,
 };
 
@@ -87,7 +87,9 @@ async fn create_organization(proposals: &Proposals) -> Result<Arc<Organization>,
     });
     match propose(proposals, action).await? {
         Outcome::Organization(organization) => Ok(organization),
-        other => Err(CommandError::Failed(format!("an organisation was to be made, not {other:?}"))),
+        other => {
+            Err(CommandError::Failed(format!("an organisation was to be made, not {other:?}")))
+        }
     }
 }
 
@@ -100,8 +102,8 @@ async fn create_api_key(
     let action = Action::CreateApiKey(CreateApiKey {
         id: ApiKeyId::from_ulid(mint::ulid()),
         org: organization.id,
-        environment: match secret.kind() {
-            KeyKind::ApiTest => Environment::Test,
+        environment: match secrets::parse(secret.expose()) {
+            Ok((KeyKind::ApiTest, _)) => Environment::Test,
             _ => Environment::Live,
         },
         name: name.into(),
@@ -115,10 +117,7 @@ async fn create_api_key(
 
 /// A fresh node may need a moment until it leads itself.
 async fn propose(proposals: &Proposals, action: Action) -> Result<Outcome, CommandError> {
-    let call = Call {
-        actor: Actor::Setup(()),
-        request_id: format!("setup-{:032x}", mint::ulid()),
-    };
+    let call = Call { actor: Actor::Setup(()), request_id: format!("setup-{:032x}", mint::ulid()) };
     let proposal = proposals.propose(call, action);
     match tokio::time::timeout(READY_WITHIN, proposal).await {
         Ok(done) => done.map(|done| done.value),

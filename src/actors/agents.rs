@@ -8,24 +8,22 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwapOption;
+use ed25519_dalek::SigningKey;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 
-use super::{
-    Call, CommandError, Done, Proposals,
-    keys::NodeSigner,
-    proposals::Permit,
-    slot::Slot,
-};
+use super::{Call, CommandError, Done, Proposals, keys::NodeSigner, proposals::Permit, slot::Slot};
 use crate::{
     clock,
     domain::{
         Action, Agent, AgentId, AgentTokensRevoked, CreateAgent, Environment, IssueToken, Outcome,
-        Refusal, RotateAgentKey, Tenant, TokenDetails, TokenId, TokenRef, TokenRevoked, UpdateAgent,
+        Refusal, RotateAgentKey, Tenant, TokenDetails, TokenId, TokenRef, TokenRevoked,
+        UpdateAgent,
     },
     mint,
-    secrets::{KeyKind, Secret},
+    secrets::{self, KeyKind, Secret},
     token,
+    verify::prefix_of,
 };
 
 /// How often a token is signed anew when its key was retired under its feet.
@@ -116,8 +114,6 @@ pub(super) struct Message {
     request: Request,
     reply: oneshot::Sender<Answer>,
 }
-
-impl ractor::Message for Message {}
 
 /// Typed access to the agents actor.
 #[derive(Clone)]
@@ -321,29 +317,24 @@ impl Arguments {
 
     fn sign(&self, wanted: &NewToken) -> Result<(Action, String), CommandError> {
         let signer = self.signer.load();
-        let signer = signer
-            .as_ref()
-            .ok_or(CommandError::NotReady("it has no signing key yet"))?;
+        let signer = signer.as_ref().ok_or(CommandError::NotReady("it has no signing key yet"))?;
         let id = TokenId::from_ulid(mint::ulid());
         let issued_at = clock::now_ms() / 1000;
         let expires_at = issued_at.saturating_add(wanted.ttl_s);
         let agent = wanted.agent.to_string();
         let claims = token::Claims {
-            iss: self.issuer.to_string(),
-            sub: agent.clone(),
-            client_id: agent,
-            aud: wanted.target_service.clone(),
-            scope: wanted.scope.join(" "),
+            iss: self.issuer.as_ref().into(),
+            sub: agent.as_str().into(),
+            client_id: agent.as_str().into(),
+            aud: wanted.target_service.as_str().into(),
+            scope: wanted.scope.join(" ").into(),
             iat: issued_at,
             exp: expires_at,
-            jti: id.to_string(),
-            org: wanted.tenant.org.to_string(),
-            intent: wanted.intent.clone(),
+            jti: id.to_string().into(),
+            org: wanted.tenant.org.to_string().into(),
+            intent: wanted.intent.as_deref().map(Into::into),
         };
-        let prefix = match wanted.tenant.environment {
-            Environment::Live => token::Prefix::Live,
-            Environment::Test => token::Prefix::Test,
-        };
+        let prefix = prefix_of(wanted.tenant.environment);
         let token = signer.signer.sign(prefix, &claims);
         let action = Action::IssueToken(IssueToken {
             id,
@@ -387,9 +378,11 @@ fn rotate_key(id: AgentId, environment: Environment) -> (Action, Keepsake) {
 }
 
 fn key_pair(environment: Environment) -> ([u8; 32], Keepsake) {
-    let secret = Secret::mint(match environment {
+    let kind = match environment {
         Environment::Live => KeyKind::AgentLive,
         Environment::Test => KeyKind::AgentTest,
-    });
-    (secret.ed25519_public_key(), Keepsake::Secret(secret))
+    };
+    let seed = secrets::random();
+    let public_key = SigningKey::from_bytes(&seed).verifying_key().to_bytes();
+    (public_key, Keepsake::Secret(Secret::from_bytes(kind, &seed)))
 }
