@@ -2,3 +2,11 @@
 //!
 //! Linking and checking are pure; queries and exports read the journal. Must not know how a change
 //! was decided, nor HTTP.
+
+pub mod chain;
+pub mod offline;
+mod record;
+mod table;
+
+#[cfg(test)]
+mod testing;
