@@ -12,6 +12,7 @@ pub mod clock;
 pub mod codec;
 pub mod domain;
 pub mod limits;
+pub mod rfc3339;
 pub mod secrets;
 pub mod token;
 pub mod verify;
