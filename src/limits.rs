@@ -2,12 +2,21 @@
 //!
 //! A limit that is exceeded is answered with an error that names it; none is applied silently.
 
+// What the token's wire format bounds itself.
+pub use crate::token::{TOKEN_MAX_BYTES, scope::SCOPE_MAX_BYTES};
+
 /// Largest request body.
 pub const BODY_MAX_BYTES: usize = 1024 * 1024;
 /// How long a whole request may take, from its first byte to its answer.
 pub const REQUEST_TIMEOUT_S: u64 = 30;
+/// How long a connection may take over the headers of a request.
+pub const HEADER_READ_TIMEOUT_S: u64 = 10;
 /// How long a command may wait for its commit before the client gets a 503.
 pub const PROPOSAL_DEADLINE_MS: u64 = 10_000;
+/// Commands under way on one node; one more is a 503.
+pub const COMMANDS_IN_FLIGHT_MAX: usize = 8_192;
+/// API keys whose last use is remembered between two reports of it.
+pub const KEY_USES_REMEMBERED_MAX: usize = 10_000;
 /// How long a read may wait for `AuthRAI-Min-Index`.
 pub const MIN_INDEX_WAIT_MS: u64 = 5_000;
 /// Longest `X-Request-Id` that is taken over from a caller.
@@ -30,10 +39,6 @@ pub const METADATA_VALUE_MAX_CHARS: usize = 500;
 
 /// Most scopes in one token.
 pub const SCOPES_MAX: usize = 64;
-/// Longest scope.
-pub const SCOPE_MAX_BYTES: usize = 128;
-/// Longest token, prefix included.
-pub const TOKEN_MAX_BYTES: usize = 8 * 1024;
 /// Time-to-live of a token that asks for none.
 pub const TTL_DEFAULT_S: u64 = 300;
 /// Longest time-to-live of a token.
@@ -48,6 +53,10 @@ pub const EXPIRY_MARGIN_S: u64 = 60;
 pub const LIVE_TOKENS_PER_TENANT_MAX: u64 = 2_000_000;
 /// Most live tokens in the cluster.
 pub const LIVE_TOKENS_MAX: u64 = 5_000_000;
+/// Most token records of one organisation's environment, those of revoked tokens counted too.
+pub const TOKEN_RECORDS_PER_TENANT_MAX: u64 = 2 * LIVE_TOKENS_PER_TENANT_MAX;
+/// Most token records in the cluster, those of revoked tokens counted too.
+pub const TOKEN_RECORDS_MAX: u64 = 2 * LIVE_TOKENS_MAX;
 /// Most expired records that one tick removes.
 pub const PRUNE_BATCH_MAX: usize = 10_000;
 
@@ -59,6 +68,11 @@ pub const API_KEYS_PER_ORGANIZATION_MAX: usize = 1_000;
 pub const AGENTS_PER_TENANT_MAX: usize = 1_000_000;
 /// Most operator keys.
 pub const OPERATOR_KEYS_MAX: usize = 100;
+/// Most signing keys that are remembered.
+pub const SIGNING_KEYS_MAX: usize = 10_000;
+/// How long a secret that has stopped is remembered, so that a command proposed again cannot revive
+/// it.
+pub const RETIRED_SECRET_MEMORY_S: u64 = 3_600;
 /// Longest overlap in which a rotated API key's old secret still works.
 pub const ROTATION_GRACE_MAX_S: u64 = 7 * 86_400;
 

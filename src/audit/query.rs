@@ -8,6 +8,7 @@
 //! beyond the bound is refused rather than answered with the wrong page. Must not know HTTP.
 
 use super::{
+    chain,
     record::{Entry, Fields},
     selection::Selection,
     source::{AuditError, Chain, Reader},
@@ -39,9 +40,7 @@ pub struct Filter {
 
 impl Filter {
     fn tags(&self) -> [Option<Vec<u8>>; 2] {
-        let event = self.event.as_ref().map(|event| [b"e:", event.as_bytes()].concat());
-        let agent = self.agent.map(|agent| [&b"a:"[..], &agent.0].concat());
-        [event, agent]
+        [self.event.as_deref().map(chain::name_tag), self.agent.map(chain::agent_tag)]
     }
 
     /// Whether the posting lists answer it for the whole chain.

@@ -7,11 +7,8 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::chain;
+use super::chain::{self, Broken};
 use crate::domain::Hash;
-
-/// Bytes of the hash in front of a record's text.
-const HASH_BYTES: usize = 32;
 
 /// An event whose hash has been checked against its text and its predecessor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,17 +26,15 @@ pub struct Entry {
 impl Entry {
     /// Takes record `seq` apart and checks that it continues `prev_hash`; an error says what is
     /// wrong with it.
-    pub fn read(seq: u64, prev_hash: Hash, record: &[u8]) -> Result<Self, String> {
-        let (hash, text) = split(record)?;
-        if chain::event_hash(&prev_hash, text.as_bytes()) != hash {
-            return Err("its hash does not match its text and its predecessor".into());
-        }
+    pub fn read(seq: u64, prev_hash: Hash, record: &[u8]) -> Result<Self, Broken> {
+        let hash = chain::check(&prev_hash, record)?;
+        let (_, text) = chain::split(record)?;
         Ok(Self { seq, prev_hash, hash, text: text.to_owned() })
     }
 
     /// The event in full, as the API and the exports show it.
     pub fn json(&self) -> String {
-        chain::full_json(&self.text, &self.prev_hash, &self.hash)
+        chain::full_json(&self.prev_hash, &self.hash, &self.text)
     }
 
     /// The fields that filters and columns are made of.
@@ -50,18 +45,6 @@ impl Entry {
         }
         Ok(fields)
     }
-}
-
-/// The hash that a record carries.
-pub fn hash_of(record: &[u8]) -> Result<Hash, String> {
-    split(record).map(|(hash, _)| hash)
-}
-
-fn split(record: &[u8]) -> Result<(Hash, &str), String> {
-    let (hash, text) =
-        record.split_first_chunk::<HASH_BYTES>().ok_or("it is too short to hold a hash")?;
-    let text = std::str::from_utf8(text).map_err(|_| "its text is not UTF-8")?;
-    Ok((*hash, text))
 }
 
 /// What an event says of itself, apart from `data`.

@@ -6,7 +6,12 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::record::{self, Entry};
+use authrai_cluster::{Journal, JournalError};
+
+use super::{
+    chain::{self, Broken},
+    record::Entry,
+};
 use crate::{
     domain::{Hash, Tenant},
     limits::{AUDIT_CHUNK_MAX_BYTES, AUDIT_CHUNK_MAX_RECORDS},
@@ -41,7 +46,7 @@ pub trait Records: Send + Sync {
 /// Why records could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unread {
-    /// The record at this position is damaged or missing.
+    /// The record at this position is damaged or missing; 0 for the posting lists.
     Damaged(u64),
     /// The disk failed, in the system's words.
     Disk(String),
@@ -49,10 +54,51 @@ pub enum Unread {
     Closed,
 }
 
+impl Records for Journal {
+    fn head(&self, chain: &[u8]) -> u64 {
+        Journal::head(self, chain)
+    }
+
+    fn read(
+        &self,
+        chain: &[u8],
+        from: u64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, Unread> {
+        Ok(Journal::read(self, chain, from, max_records, max_bytes)?)
+    }
+
+    fn count(&self, chain: &[u8], tag: &[u8]) -> Result<u64, Unread> {
+        Ok(Journal::count(self, chain, tag)?)
+    }
+
+    fn seqs(
+        &self,
+        chain: &[u8],
+        tag: &[u8],
+        after: u64,
+        skip: u64,
+        limit: usize,
+    ) -> Result<Vec<u64>, Unread> {
+        Ok(Journal::seqs(self, chain, tag, after, skip, limit)?)
+    }
+}
+
+impl From<JournalError> for Unread {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::Damaged { seq, .. } => Self::Damaged(seq),
+            JournalError::Disk { detail } => Self::Disk(detail),
+            JournalError::Closed => Self::Closed,
+        }
+    }
+}
+
 /// Why the audit log could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuditError {
-    /// An event is damaged or missing.
+    /// An event is damaged or missing; 0 when it is the index that leads to the events.
     #[error("event {seq} of the {} chain of {} is damaged: {what}", chain.environment, chain.org)]
     Damaged {
         /// In which chain.
@@ -111,6 +157,7 @@ impl Chain {
 
     fn unread(&self, unread: Unread) -> AuditError {
         match unread {
+            Unread::Damaged(0) => self.damaged(0, "the index of the chain cannot be read"),
             Unread::Damaged(seq) => self.damaged(seq, "the journal cannot read it"),
             Unread::Disk(detail) => AuditError::Disk(detail),
             Unread::Closed => AuditError::Closed,
@@ -164,13 +211,13 @@ impl Reader {
             if found != self.next {
                 return Err(self.chain.damaged(self.next, "it is missing"));
             }
-            let damaged = |what| self.chain.damaged(found, what);
+            let damaged = |broken: Broken| self.chain.damaged(found, broken.to_string());
             if found == seq {
                 let entry = Entry::read(seq, self.previous, &record).map_err(damaged)?;
                 (self.next, self.previous) = (seq + 1, entry.hash);
                 return Ok(entry);
             }
-            self.previous = record::hash_of(&record).map_err(damaged)?;
+            self.previous = chain::split(&record).map_err(damaged)?.0;
             self.next += 1;
         }
     }

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     domain::{AgentId, EventId, Hash, TokenId},
     limits::AUDIT_SCAN_MAX_RECORDS,
+    rfc3339,
 };
 
 /// When the first event of a sample chain happened, milliseconds since the Unix epoch.
@@ -55,15 +56,12 @@ pub fn at_ms(seq: u64) -> u64 {
 
 /// Event `seq` of a sample chain, without its hashes.
 pub fn event(seq: u64) -> Value {
-    let at = START_MS / 1_000 + seq;
-    let at = time::OffsetDateTime::from_unix_timestamp(at as i64).unwrap();
-    let at = at.format(&time::format_description::well_known::Rfc3339).unwrap();
     let request_id = ["-1+cmd", "req \"é\", \u{1d306}", "plain"][seq as usize % 3];
     json!({
         "seq": seq,
         "id": EventId::from_ulid(u128::from(seq)).to_string(),
         "event": name(seq),
-        "at": at.replace('Z', ".000Z"),
+        "at": rfc3339::millis(at_ms(seq)),
         "actor": { "type": "api_key", "id": actor(seq) },
         "agent_id": agent(seq).to_string(),
         "token_id": token(seq).to_string(),
