@@ -100,7 +100,8 @@ async fn get(
     State(app): State<App>,
     Id(id): Id<ApiKeyId>,
 ) -> Answer<Json<ApiKey>> {
-    Ok(Json(ApiKey::masked(&find(&app, caller.org(), id)?)))
+    let key = find(&app, caller.org(), id)?;
+    Ok(Json(ApiKey::masked(&key)))
 }
 
 /// The key with this id, if the organisation has it.
@@ -166,7 +167,8 @@ async fn rotate(
     Id(id): Id<ApiKeyId>,
     OptionalBody(body): OptionalBody<RotateKey>,
 ) -> Answer<Written<ApiKey>> {
-    let (action, secret) = body.into_action(&*find(&app, caller.org(), id)?);
+    let key = find(&app, caller.org(), id)?;
+    let (action, secret) = body.into_action(&key);
     let done = expect(app.proposals.propose(caller.call(), action).await?, an_api_key)?;
     Ok(Written::ok(done.map(|key| ApiKey::with_secret(&key, &secret))))
 }

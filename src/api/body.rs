@@ -60,7 +60,8 @@ fn read_object<T: FromFields>(bytes: &[u8]) -> Result<T, Problem> {
             format!("The body is not valid JSON: {said}. Send one JSON object in UTF-8."),
         ),
         JsonError::NumberTooLarge(place) => {
-            let field = if place.is_empty() { "body".to_owned() } else { fields::shortened(&place) };
+            let field =
+                if place.is_empty() { "body".to_owned() } else { fields::shortened(&place) };
             Problem::invalid(vec![FieldError {
                 field,
                 message: "is a number beyond every range".into(),
@@ -185,8 +186,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_that_dawdles_or_breaks_off_is_told_so() {
         let silent = futures_util::stream::pending::<Result<&'static str, std::io::Error>>();
-        assert_eq!(code(Some("application/json"), Bytes::from_stream(silent)).await, "request_too_slow");
+        assert_eq!(
+            code(Some("application/json"), Bytes::from_stream(silent)).await,
+            "request_too_slow"
+        );
         let broken = futures_util::stream::iter([Ok("{"), Err(std::io::Error::other("gone"))]);
-        assert_eq!(code(Some("application/json"), Bytes::from_stream(broken)).await, "body_incomplete");
+        assert_eq!(
+            code(Some("application/json"), Bytes::from_stream(broken)).await,
+            "body_incomplete"
+        );
     }
 }

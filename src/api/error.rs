@@ -37,7 +37,9 @@ impl From<CommandError> for Problem {
             ),
             CommandError::NotReady(why) => Problem::new(
                 Code::NOT_READY,
-                format!("This node cannot do that yet: {why}. Nothing was done; try again shortly."),
+                format!(
+                    "This node cannot do that yet: {why}. Nothing was done; try again shortly."
+                ),
             ),
             CommandError::ShuttingDown => shutting_down(),
             CommandError::Failed(why) => {
@@ -73,7 +75,10 @@ impl From<Refusal> for Problem {
             Refusal::AgentNotActive(status) => agent_not_active(status),
             Refusal::IdTaken(kind) => Problem::new(
                 Code::CONFLICT,
-                format!("The id that this node drew for the new {} is taken. Try again.", noun(kind)),
+                format!(
+                    "The id that this node drew for the new {} is taken. Try again.",
+                    noun(kind)
+                ),
             ),
             Refusal::SigningKeyDead(()) => Problem::new(
                 Code::NOT_READY,

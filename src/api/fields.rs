@@ -88,11 +88,7 @@ pub(super) fn shortened(name: &str) -> String {
 
 impl Fields {
     /// A field that must be there.
-    pub fn required<T>(
-        &mut self,
-        name: &str,
-        rule: impl FnOnce(Value) -> Checked<T>,
-    ) -> Option<T> {
+    pub fn required<T>(&mut self, name: &str, rule: impl FnOnce(Value) -> Checked<T>) -> Option<T> {
         match self.unread.remove(name) {
             None => {
                 self.fault(name, "is required");
@@ -107,11 +103,7 @@ impl Fields {
     }
 
     /// A field that may be left out, or be null, which means the same.
-    pub fn optional<T>(
-        &mut self,
-        name: &str,
-        rule: impl FnOnce(Value) -> Checked<T>,
-    ) -> Option<T> {
+    pub fn optional<T>(&mut self, name: &str, rule: impl FnOnce(Value) -> Checked<T>) -> Option<T> {
         match self.unread.remove(name) {
             None | Some(Value::Null) => None,
             Some(value) => self.check(name, value, rule),

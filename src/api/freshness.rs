@@ -86,6 +86,12 @@ impl<T: Clone> Rounds<T> {
 /// The rounds of one node: each asks the leader how far the log is committed.
 pub type ReadRounds = Rounds<Result<u64, Unavailable>>;
 
+impl Default for ReadRounds {
+    fn default() -> Self {
+        Self::new(limits::ROUND_WAITERS_MAX)
+    }
+}
+
 /// Waits until this node has applied all that was committed when the call was made.
 pub async fn catch_up(app: &App) -> Result<(), Problem> {
     let committed = committed_index(app).await?;

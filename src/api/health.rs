@@ -68,9 +68,8 @@ async fn readyz(State(app): State<App>) -> Answer<Json<Health>> {
         return not_yet("The cluster has no leader at the moment, so it takes no writes.");
     }
     let view = app.views.load();
-    let signs = |node: u64| {
-        view.state.signing_keys.values().any(|key| key.node == node && key.may_sign())
-    };
+    let signs =
+        |node: u64| view.state.signing_keys.values().any(|key| key.node == node && key.may_sign());
     if !signs(status.node_id) {
         return not_yet("This node has no signing key yet, so it cannot issue tokens.");
     }

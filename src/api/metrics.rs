@@ -8,7 +8,13 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, extract::Request, http::{Method, StatusCode, header}, response::IntoResponse, routing::get};
+use axum::{
+    Router,
+    extract::Request,
+    http::{Method, StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
 use metrics::{Counter, counter, describe_counter, describe_histogram, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -19,8 +25,10 @@ const REQUEST_SECONDS: &str = "authrai_http_request_seconds";
 const VERDICTS: &str = "authrai_verdicts_total";
 
 /// Bounds of the latency histogram, seconds.
-const LATENCY_BUCKETS_S: &[f64] =
-    &[0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
+const LATENCY_BUCKETS_S: &[f64] = &[
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0,
+    5.0,
+];
 
 static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
@@ -62,7 +70,8 @@ pub(super) fn request(method: &Method, route: &str, status: StatusCode, took: Du
     let method = known(method);
     let status = status.as_u16().to_string();
     let route = route.to_owned();
-    counter!(REQUESTS, "method" => method, "route" => route.clone(), "status" => status).increment(1);
+    counter!(REQUESTS, "method" => method, "route" => route.clone(), "status" => status)
+        .increment(1);
     histogram!(REQUEST_SECONDS, "method" => method, "route" => route).record(took);
 }
 
@@ -84,7 +93,10 @@ fn known(method: &Method) -> &'static str {
 /// counting a verdict is one atomic addition.
 static VERDICT_COUNTERS: LazyLock<Vec<Counter>> = LazyLock::new(|| {
     let reasons = Reason::ALL.iter().map(|reason| reason.as_str());
-    std::iter::once("valid").chain(reasons).map(|verdict| counter!(VERDICTS, "verdict" => verdict)).collect()
+    std::iter::once("valid")
+        .chain(reasons)
+        .map(|verdict| counter!(VERDICTS, "verdict" => verdict))
+        .collect()
 });
 
 /// Counts a verdict: `None` is valid.
@@ -103,7 +115,12 @@ mod tests {
     async fn what_was_counted_is_shown() {
         install();
         request(&Method::GET, "/v1/agents/{id}", StatusCode::OK, Duration::from_millis(1));
-        request(&Method::from_bytes(b"BREW").unwrap(), "unmatched", StatusCode::NOT_FOUND, Duration::ZERO);
+        request(
+            &Method::from_bytes(b"BREW").unwrap(),
+            "unmatched",
+            StatusCode::NOT_FOUND,
+            Duration::ZERO,
+        );
         verdict(None);
         verdict(Some(Reason::InsufficientScope));
         let text = recorder().unwrap().render();

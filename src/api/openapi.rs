@@ -5,13 +5,14 @@
 //! answers – follows from that and is added here, once. Also the table of routes and who may take
 //! them, which a test walks. Knows nothing of what a route does.
 
-use std::sync::Arc;
-
 use axum::{Router, body::Bytes, http::header, routing::get};
 use serde_json::{Map, Value, json};
 use utoipa::{
-    OpenApi, PartialSchema,
-    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+    OpenApi,
+    openapi::{
+        RefOr,
+        security::{Http, HttpAuthScheme, SecurityScheme},
+    },
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -21,7 +22,6 @@ use super::{
     problem::{Code, FieldError, MEDIA_TYPE, ProblemBody},
     routes,
 };
-use crate::limits;
 
 const INTRODUCTION: &str = "\
 Manage agents, issue and verify tokens. All endpoints use JSON for request and response bodies.
@@ -65,7 +65,7 @@ pub(super) fn described() -> OpenApiRouter<App> {
     ] {
         let mut scheme = Http::new(HttpAuthScheme::Bearer);
         scheme.description = Some(what.to_owned());
-        components.security_schemes.insert(name.to_owned(), SecurityScheme::Http(scheme));
+        components.security_schemes.insert(name.to_owned(), RefOr::T(SecurityScheme::Http(scheme)));
     }
     OpenApiRouter::with_openapi(description)
 }
@@ -73,8 +73,9 @@ pub(super) fn described() -> OpenApiRouter<App> {
 /// `/openapi.json` and Swagger UI at `/docs`.
 pub(super) fn router(description: utoipa::openapi::OpenApi) -> Router<App> {
     let document = Bytes::from(complete(&description).to_string());
-    let swagger: Router<App> =
-        SwaggerUi::new("/docs").config(Config::from("/openapi.json").persist_authorization(false)).into();
+    let swagger: Router<App> = SwaggerUi::new("/docs")
+        .config(Config::from("/openapi.json").persist_authorization(false))
+        .into();
     Router::new()
         .route(
             "/openapi.json",

@@ -77,11 +77,7 @@ async fn list(
     responses((status = 200, description = "The organisation.", body = Organization)),
     security(("operator_key" = [])),
 )]
-async fn get(
-    _: Operator,
-    State(app): State<App>,
-    Id(id): Id<OrgId>,
-) -> Answer<Json<Organization>> {
+async fn get(_: Operator, State(app): State<App>, Id(id): Id<OrgId>) -> Answer<Json<Organization>> {
     let view = app.views.load();
     let organization = view.state.organizations.get(&id);
     let organization = organization.ok_or_else(|| not_found(OrgId::KIND))?;

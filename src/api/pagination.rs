@@ -16,7 +16,7 @@ pub struct Page {
     #[param(minimum = 1, maximum = 100, default = 20, required = false)]
     pub limit: u64,
     /// How many results to skip.
-    #[param(minimum = 0, maximum = 9007199254740991_u64, default = 0, required = false)]
+    #[param(minimum = 0, maximum = 10000000, default = 0, required = false)]
     pub offset: u64,
 }
 

@@ -220,7 +220,11 @@ mod tests {
     fn a_codes_name_is_unique_and_its_status_is_an_error() {
         for (place, code) in Code::ALL.iter().enumerate() {
             assert!((400..600).contains(&code.status), "{}", code.name);
-            assert!(Code::ALL[..place].iter().all(|other| other.name != code.name), "{}", code.name);
+            assert!(
+                Code::ALL[..place].iter().all(|other| other.name != code.name),
+                "{}",
+                code.name
+            );
         }
     }
 

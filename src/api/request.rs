@@ -189,13 +189,18 @@ mod tests {
         let body: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(body["code"], "method_not_allowed");
         assert_eq!(body["request_id"], "r1");
-        for (status, code) in [(404, "no_such_route"), (500, "internal_error"), (431, "bad_request")] {
+        for (status, code) in
+            [(404, "no_such_route"), (500, "internal_error"), (431, "bad_request")]
+        {
             let response = StatusCode::from_u16(status).unwrap().into_response();
             let response = in_due_form(response, "r1");
             assert_eq!(response.status(), status);
             let bytes = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
             let body: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-            assert_eq!((body["code"].as_str(), body["status"].as_u64()), (Some(code), Some(status.into())));
+            assert_eq!(
+                (body["code"].as_str(), body["status"].as_u64()),
+                (Some(code), Some(status.into()))
+            );
         }
     }
 

@@ -186,8 +186,9 @@ pub fn map<T>(
                 Ok(entry) => {
                     read.insert(key, entry);
                 }
-                Err(Faults(inner)) => faults
-                    .extend(inner.into_iter().map(|(at, message)| (format!("{place}{at}"), message))),
+                Err(Faults(inner)) => faults.extend(
+                    inner.into_iter().map(|(at, message)| (format!("{place}{at}"), message)),
+                ),
             }
         }
         if faults.is_empty() { Ok(read) } else { Err(Faults(faults)) }

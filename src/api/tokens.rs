@@ -19,10 +19,7 @@ use super::{
 use crate::{clock, domain::TokenId};
 
 pub(super) fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(issue, list))
-        .routes(routes!(get))
-        .routes(routes!(revoke))
+    OpenApiRouter::new().routes(routes!(issue, list)).routes(routes!(get)).routes(routes!(revoke))
 }
 
 /// Issue a token

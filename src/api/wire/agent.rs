@@ -373,10 +373,12 @@ mod tests {
     #[test]
     fn a_public_key_is_a_strong_point_on_ed25519() {
         let agent = |key: &str| json!({"name": "a", "owner": "b", "public_key": key});
-        let good = fields::read::<CreateAgent>(agent("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"));
-        assert_eq!(good.unwrap().public_key.map(hex::encode).as_deref(), Some(
-            "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
-        ));
+        let good =
+            fields::read::<CreateAgent>(agent("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"));
+        assert_eq!(
+            good.unwrap().public_key.map(hex::encode).as_deref(),
+            Some("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
+        );
         let weak = URL_SAFE_NO_PAD.encode([&[1u8][..], &[0; 31]].concat());
         let no_point = URL_SAFE_NO_PAD.encode([&[2u8][..], &[0; 31]].concat());
         for (key, said) in [

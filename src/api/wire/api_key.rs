@@ -213,7 +213,8 @@ mod tests {
 
     #[test]
     fn a_key_grants_all_of_its_creators_permissions_unless_it_names_some() {
-        let held: Permissions = [Permission::AgentsRead, Permission::AuditRead].into_iter().collect();
+        let held: Permissions =
+            [Permission::AgentsRead, Permission::AuditRead].into_iter().collect();
         for (body, granted) in [
             (json!({"name": "a", "environment": "test"}), held),
             (

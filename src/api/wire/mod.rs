@@ -30,11 +30,6 @@ pub struct Deleted {
     pub deleted: bool,
 }
 
-/// A request that has no fields.
-#[derive(Debug, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Nothing {}
-
 /// A time as the API writes it, to the second.
 fn time(at: Millis) -> String {
     rfc3339::seconds(at / 1000)

@@ -253,7 +253,11 @@ mod tests {
         };
         let long = "x".repeat(limits::SCOPE_MAX_BYTES + 1);
         for (field, value, said) in [
-            ("agent_id", json!("agent_1"), "agent_id must be an agent's id, agent_ and 26 characters"),
+            (
+                "agent_id",
+                json!("agent_1"),
+                "agent_id must be an agent's id, agent_ and 26 characters",
+            ),
             ("agent_id", json!(null), "agent_id is required; got null"),
             ("scope", json!("a"), "scope must be an array; got a string"),
             ("scope", json!([]), "scope must have between 1 and 64 items; got 0"),

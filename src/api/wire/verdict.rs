@@ -66,6 +66,7 @@ impl VerifyToken {
 /// One token of a batch: alone, or with what it must be good for.
 #[derive(Debug, ToSchema)]
 #[serde(untagged)]
+#[expect(dead_code, reason = "the description of what VerifyBatch reads by rule")]
 pub enum BatchItem {
     /// The token alone.
     Token(String),
