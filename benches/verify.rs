@@ -310,7 +310,10 @@ fn run_once_each<T>(
     })
 }
 
-fn timed<'a, T: 'a>(mut items: impl Iterator<Item = &'a T>, check: impl Fn(&T) -> bool) -> Duration {
+fn timed<'a, T: 'a>(
+    mut items: impl Iterator<Item = &'a T>,
+    check: impl Fn(&T) -> bool,
+) -> Duration {
     let start = Instant::now();
     let is_right = items.all(|item| check(black_box(item)));
     let elapsed = start.elapsed();
