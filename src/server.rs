@@ -238,6 +238,12 @@ impl Front {
     }
 }
 
+/// Chooses the TLS implementation of this process; harmless when it is chosen already.
+pub fn install_crypto_provider() {
+    // Fails only if another call was first, with the same provider.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 fn listen(address: SocketAddr, key: &'static str) -> Result<TcpListener, StartError> {
     TcpListener::bind(address)
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))

@@ -12,7 +12,7 @@ use crate::{
         DefaultEffect, Environment, OperatorKeyId, OrgId, Organization, Outcome, Permissions,
     },
     mint,
-    secrets::{KeyKind, Secret},
+    secrets::{self, KeyKind, Secret},
     verify::Views,
 };
 
@@ -100,8 +100,8 @@ async fn create_api_key(
     let action = Action::CreateApiKey(CreateApiKey {
         id: ApiKeyId::from_ulid(mint::ulid()),
         org: organization.id,
-        environment: match secret.kind() {
-            KeyKind::ApiTest => Environment::Test,
+        environment: match secrets::parse(secret.expose()) {
+            Ok((KeyKind::ApiTest, _)) => Environment::Test,
             _ => Environment::Live,
         },
         name: name.into(),

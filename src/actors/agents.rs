@@ -8,6 +8,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwapOption;
+use ed25519_dalek::SigningKey;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 
@@ -24,8 +25,9 @@ use crate::{
         Refusal, RotateAgentKey, Tenant, TokenDetails, TokenId, TokenRef, TokenRevoked, UpdateAgent,
     },
     mint,
-    secrets::{KeyKind, Secret},
+    secrets::{self, KeyKind, Secret},
     token,
+    verify::prefix_of,
 };
 
 /// How often a token is signed anew when its key was retired under its feet.
@@ -329,21 +331,18 @@ impl Arguments {
         let expires_at = issued_at.saturating_add(wanted.ttl_s);
         let agent = wanted.agent.to_string();
         let claims = token::Claims {
-            iss: self.issuer.to_string(),
-            sub: agent.clone(),
-            client_id: agent,
-            aud: wanted.target_service.clone(),
-            scope: wanted.scope.join(" "),
+            iss: self.issuer.as_ref().into(),
+            sub: agent.as_str().into(),
+            client_id: agent.as_str().into(),
+            aud: wanted.target_service.as_str().into(),
+            scope: wanted.scope.join(" ").into(),
             iat: issued_at,
             exp: expires_at,
-            jti: id.to_string(),
-            org: wanted.tenant.org.to_string(),
-            intent: wanted.intent.clone(),
+            jti: id.to_string().into(),
+            org: wanted.tenant.org.to_string().into(),
+            intent: wanted.intent.as_deref().map(Into::into),
         };
-        let prefix = match wanted.tenant.environment {
-            Environment::Live => token::Prefix::Live,
-            Environment::Test => token::Prefix::Test,
-        };
+        let prefix = prefix_of(wanted.tenant.environment);
         let token = signer.signer.sign(prefix, &claims);
         let action = Action::IssueToken(IssueToken {
             id,
@@ -387,9 +386,11 @@ fn rotate_key(id: AgentId, environment: Environment) -> (Action, Keepsake) {
 }
 
 fn key_pair(environment: Environment) -> ([u8; 32], Keepsake) {
-    let secret = Secret::mint(match environment {
+    let kind = match environment {
         Environment::Live => KeyKind::AgentLive,
         Environment::Test => KeyKind::AgentTest,
-    });
-    (secret.ed25519_public_key(), Keepsake::Secret(secret))
+    };
+    let seed = secrets::random();
+    let public_key = SigningKey::from_bytes(&seed).verifying_key().to_bytes();
+    (public_key, Keepsake::Secret(Secret::from_bytes(kind, &seed)))
 }

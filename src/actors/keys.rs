@@ -20,7 +20,7 @@ use super::{
 use crate::{
     clock,
     domain::{self, Action, Outcome, Refusal, RegisterSigningKey, SigningKey, SigningKeyId},
-    mint, token,
+    mint, secrets, token,
     verify::Views,
 };
 
@@ -168,11 +168,11 @@ impl Arguments {
     /// Makes, keeps and registers a key, signs with it, then retires the ones before it.
     async fn rotate(&self, call: Call) -> Result<Done<Arc<SigningKey>>, CommandError> {
         let id = SigningKeyId::from_ulid(mint::ulid());
-        let seed = token::new_seed();
+        let seed = secrets::random();
         self.store
             .save(id, &seed)
             .map_err(|error| CommandError::Failed(error.to_string()))?;
-        let public_key = token::public_key(&seed);
+        let public_key = token::Signer::new("", &seed).public_key();
         let node_call = Call { actor: self.own_call().actor, request_id: call.request_id.clone() };
         let register = Action::RegisterSigningKey(RegisterSigningKey { id, public_key });
         let registered = signing_key(self.proposals.propose(node_call, register).await?)?;

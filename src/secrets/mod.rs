@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 /// # Panics
 ///
 /// If the operating system has no randomness to give: nothing safe can be done without.
-fn random<const N: usize>() -> Zeroizing<[u8; N]> {
+pub fn random<const N: usize>() -> Zeroizing<[u8; N]> {
     let mut bytes = Zeroizing::new([0; N]);
     getrandom::fill(bytes.as_mut()).expect("the operating system gives randomness");
     bytes

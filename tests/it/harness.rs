@@ -295,6 +295,14 @@ impl DevProcess {
         }
     }
 
+    /// Resident memory of the process.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let line = status.expect("a running child");
+        let line = line.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS").to_owned();
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
+    }
+
     /// SIGKILL, as a crash or a power cut of the process.
     pub fn kill(&mut self) {
         self.child.kill().expect("killed");
