@@ -53,6 +53,10 @@ pub const EXPIRY_MARGIN_S: u64 = 60;
 pub const LIVE_TOKENS_PER_TENANT_MAX: u64 = 2_000_000;
 /// Most live tokens in the cluster.
 pub const LIVE_TOKENS_MAX: u64 = 5_000_000;
+/// Most token records of one organisation's environment, those of revoked tokens counted too.
+pub const TOKEN_RECORDS_PER_TENANT_MAX: u64 = 2 * LIVE_TOKENS_PER_TENANT_MAX;
+/// Most token records in the cluster, those of revoked tokens counted too.
+pub const TOKEN_RECORDS_MAX: u64 = 2 * LIVE_TOKENS_MAX;
 /// Most expired records that one tick removes.
 pub const PRUNE_BATCH_MAX: usize = 10_000;
 
@@ -64,6 +68,11 @@ pub const API_KEYS_PER_ORGANIZATION_MAX: usize = 1_000;
 pub const AGENTS_PER_TENANT_MAX: usize = 1_000_000;
 /// Most operator keys.
 pub const OPERATOR_KEYS_MAX: usize = 100;
+/// Most signing keys that are remembered.
+pub const SIGNING_KEYS_MAX: usize = 10_000;
+/// How long a secret that has stopped is remembered, so that a command proposed again cannot revive
+/// it.
+pub const RETIRED_SECRET_MEMORY_S: u64 = 3_600;
 /// Longest overlap in which a rotated API key's old secret still works.
 pub const ROTATION_GRACE_MAX_S: u64 = 7 * 86_400;
 

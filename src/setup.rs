@@ -87,7 +87,9 @@ async fn create_organization(proposals: &Proposals) -> Result<Arc<Organization>,
     });
     match propose(proposals, action).await? {
         Outcome::Organization(organization) => Ok(organization),
-        other => Err(CommandError::Failed(format!("an organisation was to be made, not {other:?}"))),
+        other => {
+            Err(CommandError::Failed(format!("an organisation was to be made, not {other:?}")))
+        }
     }
 }
 
@@ -115,10 +117,7 @@ async fn create_api_key(
 
 /// A fresh node may need a moment until it leads itself.
 async fn propose(proposals: &Proposals, action: Action) -> Result<Outcome, CommandError> {
-    let call = Call {
-        actor: Actor::Setup(()),
-        request_id: format!("setup-{:032x}", mint::ulid()),
-    };
+    let call = Call { actor: Actor::Setup(()), request_id: format!("setup-{:032x}", mint::ulid()) };
     let proposal = proposals.propose(call, action);
     match tokio::time::timeout(READY_WITHIN, proposal).await {
         Ok(done) => done.map(|done| done.value),

@@ -12,17 +12,13 @@ use ed25519_dalek::SigningKey;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 
-use super::{
-    Call, CommandError, Done, Proposals,
-    keys::NodeSigner,
-    proposals::Permit,
-    slot::Slot,
-};
+use super::{Call, CommandError, Done, Proposals, keys::NodeSigner, proposals::Permit, slot::Slot};
 use crate::{
     clock,
     domain::{
         Action, Agent, AgentId, AgentTokensRevoked, CreateAgent, Environment, IssueToken, Outcome,
-        Refusal, RotateAgentKey, Tenant, TokenDetails, TokenId, TokenRef, TokenRevoked, UpdateAgent,
+        Refusal, RotateAgentKey, Tenant, TokenDetails, TokenId, TokenRef, TokenRevoked,
+        UpdateAgent,
     },
     mint,
     secrets::{self, KeyKind, Secret},
@@ -118,8 +114,6 @@ pub(super) struct Message {
     request: Request,
     reply: oneshot::Sender<Answer>,
 }
-
-impl ractor::Message for Message {}
 
 /// Typed access to the agents actor.
 #[derive(Clone)]
@@ -323,9 +317,7 @@ impl Arguments {
 
     fn sign(&self, wanted: &NewToken) -> Result<(Action, String), CommandError> {
         let signer = self.signer.load();
-        let signer = signer
-            .as_ref()
-            .ok_or(CommandError::NotReady("it has no signing key yet"))?;
+        let signer = signer.as_ref().ok_or(CommandError::NotReady("it has no signing key yet"))?;
         let id = TokenId::from_ulid(mint::ulid());
         let issued_at = clock::now_ms() / 1000;
         let expires_at = issued_at.saturating_add(wanted.ttl_s);

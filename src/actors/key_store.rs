@@ -51,11 +51,7 @@ pub struct KeyStore {
 
 impl KeyStore {
     /// The store in `folder`, which is made if it is missing.
-    pub fn open(
-        folder: PathBuf,
-        node: u64,
-        key_file: Arc<KeyFile>,
-    ) -> Result<Self, KeyStoreError> {
+    pub fn open(folder: PathBuf, node: u64, key_file: Arc<KeyFile>) -> Result<Self, KeyStoreError> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)

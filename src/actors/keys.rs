@@ -12,14 +12,10 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
-use super::{
-    Call, CommandError, Done, KeyStore, Proposals,
-    agents::expect,
-    slot::Slot,
-};
+use super::{Call, CommandError, Done, KeyStore, Proposals, agents::expect, slot::Slot};
 use crate::{
     clock,
-    domain::{self, Action, Outcome, Refusal, RegisterSigningKey, SigningKey, SigningKeyId},
+    domain::{self, Action, Outcome, RegisterSigningKey, SigningKey, SigningKeyId},
     mint, secrets, token,
     verify::Views,
 };
@@ -45,21 +41,27 @@ pub(super) enum Message {
     Revoke(Call, SigningKeyId, Reply),
 }
 
-impl ractor::Message for Message {}
-
 /// Typed access to the keys actor.
 #[derive(Clone)]
-pub struct Keys(Slot<Message>);
+pub struct Keys {
+    slot: Slot<Message>,
+    signer: Arc<ArcSwapOption<NodeSigner>>,
+}
 
 impl Keys {
-    pub(super) fn new(slot: Slot<Message>) -> Self {
-        Self(slot)
+    pub(super) fn new(slot: Slot<Message>, signer: Arc<ArcSwapOption<NodeSigner>>) -> Self {
+        Self { slot, signer }
+    }
+
+    /// Whether this node has a registered key to sign tokens with.
+    pub fn can_sign(&self) -> bool {
+        self.signer.load().is_some()
     }
 
     /// Replaces this node's signing key. The old one is published until the last token signed with
     /// it has expired.
     pub async fn rotate(&self, call: Call) -> Result<Done<Arc<SigningKey>>, CommandError> {
-        self.0.call(|reply| Message::Rotate(call, reply)).await?
+        self.slot.call(|reply| Message::Rotate(call, reply)).await?
     }
 
     /// Revokes a signing key: every token that it signed is dead. This node's own is replaced.
@@ -68,7 +70,7 @@ impl Keys {
         call: Call,
         id: SigningKeyId,
     ) -> Result<Done<Arc<SigningKey>>, CommandError> {
-        self.0.call(|reply| Message::Revoke(call, id, reply)).await?
+        self.slot.call(|reply| Message::Revoke(call, id, reply)).await?
     }
 }
 
@@ -169,9 +171,7 @@ impl Arguments {
     async fn rotate(&self, call: Call) -> Result<Done<Arc<SigningKey>>, CommandError> {
         let id = SigningKeyId::from_ulid(mint::ulid());
         let seed = secrets::random();
-        self.store
-            .save(id, &seed)
-            .map_err(|error| CommandError::Failed(error.to_string()))?;
+        self.store.save(id, &seed).map_err(|error| CommandError::Failed(error.to_string()))?;
         let public_key = token::Signer::new("", &seed).public_key();
         let node_call = Call { actor: self.own_call().actor, request_id: call.request_id.clone() };
         let register = Action::RegisterSigningKey(RegisterSigningKey { id, public_key });

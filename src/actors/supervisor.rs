@@ -7,9 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use authrai_cluster::Handle;
-use ractor::{
-    Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent,
-};
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
@@ -72,7 +70,7 @@ impl Supervisor {
             root,
             finished,
             agents: Agents::new(children.agents_slot.clone(), proposals.clone()),
-            keys: Keys::new(children.keys_slot.clone()),
+            keys: Keys::new(children.keys_slot.clone(), Arc::clone(&children.keys.signer)),
             children,
             proposals,
             key_use,
@@ -182,8 +180,6 @@ impl Children {
 
 /// Asks the root to start a child again, after its pause.
 struct Restart(Child);
-
-impl ractor::Message for Restart {}
 
 struct Root;
 

@@ -48,8 +48,6 @@ impl KeyUse {
 /// The only message: another second has passed.
 pub(super) struct Round;
 
-impl ractor::Message for Round {}
-
 /// What the actor is started with, and again after a crash.
 #[derive(Clone)]
 pub(super) struct Arguments {

@@ -2,3 +2,5 @@
 //!
 //! Linking and checking are pure; queries and exports read the journal. Must not know how a change
 //! was decided, nor HTTP.
+
+pub mod chain;

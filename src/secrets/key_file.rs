@@ -225,24 +225,147 @@ fn read_line(line: &str) -> Option<(u32, Zeroizing<[u8; 32]>)> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::OpenOptionsExt};
+    use std::fs;
 
     use super::*;
 
-    fn with_keys(keys: &[(u32, u8)]) -> KeyFile {
-        KeyFile {
-            keys: keys
-                .iter()
-                .map(|(version, byte)| (*version, Zeroizing::new([*byte; 32])))
-                .collect(),
+    const TWO_KEYS: &str = "\
+authrai key file 1
+1 1111111111111111111111111111111111111111111111111111111111111111 631eaf5e
+2 2222222222222222222222222222222222222222222222222222222222222222 3be442d4
+";
+
+    /// A private file with this content, in a folder of its own that lives as long as the guard.
+    fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn a_new_key_file_is_private_whole_and_never_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let made = KeyFile::create(&path).unwrap();
+        let sealed = made.seal(b"owner", b"attack at dawn");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "a temporary file is left");
+
+        let error = KeyFile::create(&path).unwrap_err();
+        assert!(matches!(error, KeyFileError::Exists(_)), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "a temporary file is left");
+
+        let loaded = KeyFile::load(&path).unwrap();
+        assert_eq!(*loaded.open(b"owner", &sealed).unwrap(), b"attack at dawn");
+        let error = KeyFile::create(&folder.path().join("missing/keys")).unwrap_err();
+        assert!(matches!(error, KeyFileError::Unwritable { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_key_file_that_others_can_open_is_refused() {
+        let (_folder, path) = file(TWO_KEYS);
+        for mode in [0o644, 0o640, 0o604, 0o620, 0o601, 0o610, 0o660, 0o777] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let error = KeyFile::load(&path).unwrap_err();
+            assert!(matches!(error, KeyFileError::Open(_, found) if found == mode), "{error}");
+            assert!(error.to_string().contains("chmod 600"), "{error}");
+        }
+        for mode in [0o600, 0o400] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert!(KeyFile::load(&path).is_ok());
         }
     }
 
-    fn write(path: &Path, mode: u32, text: &str) {
-        let _ = fs::remove_file(path);
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create_new(true).mode(mode).open(path).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-        fs::OpenOptions::new().write(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+    #[test]
+    fn a_file_reads_back_as_it_is_written() {
+        let (_folder, path) = file(TWO_KEYS);
+        assert_eq!(*KeyFile::load(&path).unwrap().text(), TWO_KEYS);
+    }
+
+    #[test]
+    fn a_damaged_key_file_is_refused_and_the_line_named() {
+        let line_1 = TWO_KEYS.lines().nth(1).unwrap();
+        for (text, line) in [
+            (format!("{FIRST_LINE}\n"), 2),
+            (TWO_KEYS.replace("2222", "2223"), 3),
+            (TWO_KEYS.replacen("\n1 ", "\n3 ", 1), 2),
+            (format!("{TWO_KEYS}{line_1}\n"), 4),
+            (format!("{TWO_KEYS}\n"), 4),
+            (TWO_KEYS[..TWO_KEYS.len() - 2].to_owned(), 3),
+        ] {
+            let (_folder, path) = file(&text);
+            let error = KeyFile::load(&path).unwrap_err();
+            assert!(matches!(error, KeyFileError::Damaged(_, at) if at == line), "{error} {text}");
+            assert!(!error.to_string().contains("2222"), "shows a key: {error}");
+        }
+        for text in ["", "something else\n", "authrai key file 2\n", &"x".repeat(70_000)] {
+            let (_folder, path) = file(text);
+            let error = KeyFile::load(&path).unwrap_err();
+            assert!(matches!(error, KeyFileError::NotAKeyFile(_)), "{error}");
+        }
+        let error = KeyFile::load(Path::new("no/such/file")).unwrap_err();
+        assert!(matches!(error, KeyFileError::Unreadable { .. }), "{error}");
+    }
+
+    /// Computed apart from this program, by an implementation that reproduces the test vector of
+    /// draft-irtf-cfrg-xchacha-03, appendix A.3.1.
+    const SEALED: &str = "0100000002000102030405060708090a0b0c0d0e0f1011121314151617\
+        b67c1d27e743ac991ce1fda7e8f2ccaca3a7c5077b4e3f2bbe1c3dfc2a9f";
+
+    #[test]
+    fn the_sealed_form_never_changes() {
+        let (_folder, path) = file(TWO_KEYS);
+        let keys = KeyFile::load(&path).unwrap();
+        let nonce = std::array::from_fn(|place| place as u8);
+        assert_eq!(hex::encode(keys.seal_with(nonce, b"owner", b"attack at dawn")), SEALED);
+        let sealed = hex::decode(SEALED).unwrap();
+        assert_eq!(*keys.open(b"owner", &sealed).unwrap(), b"attack at dawn");
+    }
+
+    #[test]
+    fn what_an_older_key_sealed_still_opens() {
+        let old = KeyFile { keys: BTreeMap::from([(1, Zeroizing::new([0x11; 32]))]) };
+        let (_folder, path) = file(TWO_KEYS);
+        let new = KeyFile::load(&path).unwrap();
+        assert_eq!(*new.open(b"owner", &old.seal(b"owner", b"x")).unwrap(), b"x");
+        assert_eq!(old.open(b"owner", &new.seal(b"owner", b"x")), Err(OpenError::KeyMissing(2)));
+    }
+
+    #[test]
+    fn no_seal_is_like_another() {
+        let keys = KeyFile { keys: BTreeMap::from([(1, Zeroizing::new([0x11; 32]))]) };
+        assert_ne!(keys.seal(b"owner", b"x"), keys.seal(b"owner", b"x"));
+    }
+
+    #[test]
+    fn a_changed_seal_does_not_open() {
+        let (_folder, path) = file(TWO_KEYS);
+        let keys = KeyFile::load(&path).unwrap();
+        let good = hex::decode(SEALED).unwrap();
+        assert_eq!(keys.open(b"other", &good), Err(OpenError::Tampered));
+        assert_eq!(keys.open(b"", &good), Err(OpenError::Tampered));
+        for length in 0..good.len() {
+            assert!(keys.open(b"owner", &good[..length]).is_err(), "cut off at {length}");
+        }
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(keys.open(b"owner", &bad).is_err(), "bit {bit}");
+        }
+        // The head is authenticated too: another key's version does not pass for this one's.
+        let mut relabelled = good.clone();
+        relabelled[4] = 1;
+        let one_key_twice =
+            KeyFile { keys: [1, 2].map(|version| (version, Zeroizing::new([0x22; 32]))).into() };
+        assert_eq!(one_key_twice.open(b"owner", &relabelled), Err(OpenError::Tampered));
+    }
+
+    #[test]
+    fn a_key_file_shows_no_key() {
+        let (_folder, path) = file(TWO_KEYS);
+        let shown = format!("{:?}", KeyFile::load(&path).unwrap());
+        assert_eq!(shown, "KeyFile { versions: [1, 2], .. }");
     }
 }

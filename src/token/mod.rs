@@ -5,6 +5,8 @@
 //! as it is. Must not know what has been issued, revoked or by whom.
 
 mod claims;
+#[cfg(test)]
+pub(crate) mod forge;
 mod jwk;
 mod parse;
 pub mod scope;

@@ -129,3 +129,190 @@ fn read_strictly(json: &[u8]) -> Result<Claims<'static>, Malformed> {
     let claims: Claims<'_> = serde_json::from_slice(json).map_err(|_| Malformed::Claims)?;
     Ok(claims.into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::token::forge::{self, CLAIMS, HEADER, encode};
+
+    #[test]
+    fn a_header_says_one_algorithm_one_type_one_key_and_nothing_critical() {
+        for (from, to) in [
+            ("", ""),
+            ("EdDSA", "Ed25519"),
+            ("at+jwt", "AT+JWT"),
+            ("at+jwt", "application/at+jwt"),
+            ("{", r#"{ "jku":"https://elsewhere.example","x5c":[], "#),
+        ] {
+            let header = HEADER.replacen(from, to, 1);
+            assert!(parse(&forge::token(&header, CLAIMS)).is_ok(), "{header}");
+        }
+        for (from, to) in [
+            ("EdDSA", "none"),
+            ("EdDSA", "None"),
+            ("EdDSA", "HS256"),
+            ("EdDSA", "ES256"),
+            ("EdDSA", "eddsa"),
+            ("EdDSA", "ed25519"),
+            ("EdDSA", "Ed448"),
+            ("EdDSA", ""),
+            (r#""EdDSA""#, "null"),
+            (r#""EdDSA""#, r#"["EdDSA"]"#),
+            (r#""alg":"EdDSA","#, ""),
+            ("at+jwt", "JWT"),
+            ("at+jwt", "jwt"),
+            ("at+jwt", "application/jwt"),
+            ("at+jwt", "application/application/at+jwt"),
+            ("at+jwt", "at+jwt "),
+            ("at+jwt", ""),
+            (r#""typ":"at+jwt","#, ""),
+            ("sig_01jzzzzzzzzzzzzzzzzzzzzzz4", ""),
+            ("sig_", "../sig_"),
+            ("sig_", "sig é"),
+            ("sig_", "sig_sig_sig_sig_sig_sig_sig_sig_sig_sig_"),
+            (r#""sig_01jzzzzzzzzzzzzzzzzzzzzzz4""#, "1"),
+            (r#","kid":"sig_01jzzzzzzzzzzzzzzzzzzzzzz4""#, ""),
+            ("{", r#"{"crit":[],"#),
+            ("{", r#"{"crit":null,"#),
+            ("{", r#"{"crit":["exp"],"exp":1,"#),
+            ("{", r#"{"alg":"none","#),
+            ("{", r#"{"alg":"EdDSA","#),
+            ("{", r#"{"x":1,"x":1,"#),
+            ("{", "["),
+            ("}", "}}"),
+            ("}", ""),
+        ] {
+            let header = HEADER.replacen(from, to, 1);
+            assert_eq!(parse(&forge::token(&header, CLAIMS)), Err(Malformed::Header), "{header}");
+        }
+        for header in ["", "null", "1", r#"["EdDSA","at+jwt","sig_1",false]"#, r#""EdDSA""#] {
+            assert_eq!(parse(&forge::token(header, CLAIMS)), Err(Malformed::Header), "{header}");
+        }
+    }
+
+    #[test]
+    fn claims_are_there_once_and_of_their_types() {
+        for (from, to) in [
+            ("", ""),
+            (r#","intent":"größe""#, ""),
+            (r"größe", r#"\"\u0000\ud83d\ude00"#),
+            ("{", r#"{"cnf":{"jkt":"x"},"nbf":1.5,"act":[null], "#),
+            ("1782914700", "18446744073709551615"),
+        ] {
+            let claims = CLAIMS.replacen(from, to, 1);
+            assert!(parse(&forge::token(HEADER, &claims)).is_ok(), "{claims}");
+        }
+        let mut bad: Vec<String> = [
+            (r#""billing""#, r#"["billing"]"#),
+            (r#""db.read db.write""#, r#"["db.read","db.write"]"#),
+            ("1782914700", r#""1782914700""#),
+            ("1782914700", "1782914700.0"),
+            ("1782914700", "1.7829147e9"),
+            ("1782914700", "-1"),
+            ("1782914700", "18446744073709551616"),
+            ("1782914700", "1e999"),
+            ("1782914700", "null"),
+            ("1782914700", "01"),
+            (r#""größe""#, "null"),
+            (r#""größe""#, "7"),
+            ("größe", r"\ud800"),
+            ("{", r#"{"exp":1782914700,"#),
+            ("{", r#"{"\u0065xp":9999999999,"#),
+            ("{", r#"{"cnf":{"a":1,"a":2},"#),
+            ("{", "["),
+            ("}", "} x"),
+        ]
+        .into_iter()
+        .map(|(from, to)| CLAIMS.replacen(from, to, 1))
+        .collect();
+        for name in ["iss", "sub", "client_id", "aud", "scope", "iat", "exp", "jti", "org"] {
+            bad.push(CLAIMS.replacen(&format!("{name:?}"), r#""x""#, 1));
+        }
+        bad.extend(
+            ["", "null", "[]", "{}", r#"["i","s","c","a","s",1,2,"j","o"]"#].map(Into::into),
+        );
+        for claims in bad {
+            assert_eq!(parse(&forge::token(HEADER, &claims)), Err(Malformed::Claims), "{claims}");
+        }
+    }
+
+    #[test]
+    fn each_part_is_spelled_in_one_way() {
+        let good = forge::token(HEADER, CLAIMS);
+        let [header, claims, signature] = forge::parts(&good);
+        let live = |jws: String| format!("rai_live_{jws}");
+        for (token, why) in [
+            (String::new(), Malformed::Prefix),
+            (format!("{header}.{claims}.{signature}"), Malformed::Prefix),
+            (good.replace("rai_live_", "RAI_LIVE_"), Malformed::Prefix),
+            (format!(" {good}"), Malformed::Prefix),
+            (live(String::new()), Malformed::Parts),
+            (live(header.into()), Malformed::Parts),
+            (live(format!("{header}.{claims}")), Malformed::Parts),
+            (live(format!("{header}.{claims}.{signature}.")), Malformed::Parts),
+            (live(format!("{header}..{claims}.{signature}")), Malformed::Parts),
+            (live(format!("{header}.{claims}.{signature}.{signature}.x")), Malformed::Parts),
+            (live(format!(".{claims}.{signature}")), Malformed::Header),
+            (live(format!("{header}..{signature}")), Malformed::Claims),
+            (live(format!("{header}.{claims}.")), Malformed::Signature),
+            (live(format!("{header}=.{claims}.{signature}")), Malformed::Base64("header")),
+            (live(format!("{header}.{claims}=.{signature}")), Malformed::Base64("claims")),
+            (live(format!("{header}.{claims}.{signature}==")), Malformed::Base64("signature")),
+            (live(format!("{header}.{claims}.{signature}\n")), Malformed::Base64("signature")),
+            (live(format!("{header}.{claims}. {signature}")), Malformed::Base64("signature")),
+            (live(format!("{header} .{claims}.{signature}")), Malformed::Base64("header")),
+            (live(format!("{header}.{claims}.{}", "+".repeat(86))), Malformed::Base64("signature")),
+            (live(format!("{header}.{claims}.{}", "/".repeat(86))), Malformed::Base64("signature")),
+            // 86 characters hold 516 bits: the last four must be zero.
+            (
+                live(format!("{header}.{claims}.{}B", "A".repeat(85))),
+                Malformed::Base64("signature"),
+            ),
+            (live(format!("{header}.{claims}.{}", encode([0; 63]))), Malformed::Signature),
+            (live(format!("{header}.{claims}.{}", encode([0; 65]))), Malformed::Signature),
+            (live(format!("{header}.{claims}.é")), Malformed::Base64("signature")),
+        ] {
+            assert_eq!(parse(&token), Err(why), "{token}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_refused_for_its_length_before_anything_else() {
+        let with_intent =
+            |length: usize| forge::token(HEADER, &CLAIMS.replacen("größe", &"x".repeat(length), 1));
+        let spare = TOKEN_MAX_BYTES - with_intent(0).len();
+        let longest = with_intent(spare * 3 / 4);
+        assert!(longest.len() <= TOKEN_MAX_BYTES && longest.len() > TOKEN_MAX_BYTES - 4);
+        assert!(parse(&longest).is_ok());
+        assert_eq!(parse(&with_intent(spare * 3 / 4 + 3)), Err(Malformed::TooLong));
+        assert_eq!(parse(&"x".repeat(TOKEN_MAX_BYTES)), Err(Malformed::Prefix));
+        assert_eq!(parse(&"x".repeat(TOKEN_MAX_BYTES + 1)), Err(Malformed::TooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(any: String, header: String, claims: String, signature: [u8; 64]) {
+            let _ = parse(&any);
+            let prefixed = format!("rai_live_{any}");
+            let _ = parse(&prefixed);
+            let _ = crate::token::read_claims(&prefixed, &mut Vec::new());
+            let parts = [encode(header), encode(claims.clone()), encode(signature)];
+            let _ = parse(&format!("rai_test_{}", parts.join(".")));
+            let _ = parse(&forge::token(HEADER, &claims));
+        }
+
+        #[test]
+        fn no_changed_byte_leaves_a_token_signed(place: prop::sample::Index, byte in 0x20..0x7fu8) {
+            let good = forge::token(HEADER, CLAIMS);
+            let public_key = crate::token::Signer::new("k", &forge::SEED).public_key();
+            let mut bytes = good.clone().into_bytes();
+            let place = "rai_live_".len() + place.index(good.len() - "rai_live_".len());
+            prop_assume!(bytes[place] != byte);
+            bytes[place] = byte;
+            let changed = String::from_utf8(bytes).unwrap();
+            prop_assert!(!parse(&changed).is_ok_and(|parsed| parsed.is_signed_by(&public_key)));
+        }
+    }
+}

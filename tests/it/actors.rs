@@ -30,7 +30,8 @@ async fn a_killed_keys_actor_goes_on_with_the_same_signing_key() {
     let (before, _) = node.api.token(&agent, &["db.read"]).await;
     node.server().supervisor().kill_keys();
     let rotated = until("the keys actor", || async {
-        let answer = node.operator.send(reqwest::Method::POST, "/v1/cluster/keys/rotate", None).await;
+        let answer =
+            node.operator.send(reqwest::Method::POST, "/v1/cluster/keys/rotate", None).await;
         (answer.status == 200 || answer.status == 201).then(|| answer.json())
     })
     .await;

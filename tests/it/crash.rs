@@ -109,7 +109,9 @@ async fn check(caller: &Caller, told: &Mutex<Acknowledged>) {
         assert_eq!(answer.status.as_u16(), 200, "agent {agent} is lost");
     }
     for batch in live.chunks(100) {
-        for (verdict, (_, id)) in verdicts(caller, batch.iter().map(|(token, _)| token)).await.iter().zip(batch) {
+        for (verdict, (_, id)) in
+            verdicts(caller, batch.iter().map(|(token, _)| token)).await.iter().zip(batch)
+        {
             assert_eq!(verdict, "valid", "token {id} is lost");
         }
     }
