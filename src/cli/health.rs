@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::config::Profile;
+use crate::config::{Profile, local_url};
 
 use super::{Exit, Failure, Overrides, print};
 
@@ -33,7 +33,7 @@ pub async fn run(health: Health) -> Result<(), Failure> {
         None => {
             let resolved =
                 Overrides::default().resolve(Profile::Serve, health.config, Vec::new())?;
-            resolved.config.local_url()
+            local_url(resolved.config.listen)
         }
     };
     let url = format!("{}/readyz", url.trim_end_matches('/'));
