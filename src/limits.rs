@@ -11,6 +11,10 @@ pub const BODY_MAX_BYTES: usize = 1024 * 1024;
 pub const REQUEST_TIMEOUT_S: u64 = 30;
 /// How long a connection may take over the headers of a request.
 pub const HEADER_READ_TIMEOUT_S: u64 = 10;
+/// How long a request's body may take to arrive.
+pub const BODY_TIMEOUT_S: u64 = 15;
+/// Requests on one node that wait for a round to the leader; one more is a 503.
+pub const ROUND_WAITERS_MAX: usize = 4_096;
 /// How long a command may wait for its commit before the client gets a 503.
 pub const PROPOSAL_DEADLINE_MS: u64 = 10_000;
 /// Commands under way on one node; one more is a 503.
@@ -80,6 +84,8 @@ pub const ROTATION_GRACE_MAX_S: u64 = 7 * 86_400;
 pub const PAGE_DEFAULT: u64 = 20;
 /// Largest page.
 pub const PAGE_MAX: u64 = 100;
+/// Furthest start of a page.
+pub const OFFSET_MAX: u64 = 10_000_000;
 
 /// Records that one audit query examines when a filter has no index; then the page ends early.
 pub const AUDIT_SCAN_MAX_RECORDS: u64 = 20_000;
