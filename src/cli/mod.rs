@@ -3,6 +3,7 @@
 //!
 //! Must not know what a node does beyond starting and stopping it.
 
+mod audit;
 mod cluster;
 mod completions;
 mod config;
@@ -56,6 +57,7 @@ Exit codes:
    1  a check came out negative
   64  the command line is wrong
   65  data is damaged, or of another version
+  66  a file cannot be read
   69  an address cannot be had, or a service does not answer
   70  a mistake in AuthRAI itself
   73  a file or directory cannot be created or written
@@ -84,6 +86,9 @@ Examples:
     /// Set a cluster up
     #[command(subcommand)]
     Cluster(cluster::Command),
+    /// Check an exported audit log
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Show and explain the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -128,6 +133,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Dev(args) => block_on(dev::run(args)),
         Command::Serve(args) => block_on(serve::run(args)),
         Command::Cluster(command) => block_on(cluster::run(command)),
+        Command::Audit(command) => audit::run(command),
         Command::Config(command) => config::run(command),
         Command::Health(args) => block_on(health::run(args)),
         Command::Key(command) => key::run(&command),
