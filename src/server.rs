@@ -11,8 +11,8 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
 use authrai_cluster::{Fatal, Node};
+use axum::Router;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};

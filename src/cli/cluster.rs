@@ -11,7 +11,7 @@ use crate::server::{Founding, Server};
 use crate::setup;
 
 use super::serve::holds_nothing;
-use super::{Exit, Failure, Overrides, logging, print};
+use super::{Exit, Failure, Overrides, invocation, logging, print};
 
 /// `authrai cluster`
 #[derive(Debug, Subcommand)]
@@ -36,7 +36,7 @@ pub struct Init {
 /// If there is a cluster already, or none can be founded.
 pub async fn run(command: Command) -> Result<(), Failure> {
     let Command::Init(init) = command;
-    let mut config = init.overrides.resolve(Profile::Serve, init.config.clone(), Vec::new())?.config;
+    let mut config = init.overrides.resolve(Profile::Serve, init.config, Vec::new())?.config;
     logging::start(&config.log);
     if !holds_nothing(&config.data_dir) && !config.secrets.key_file.exists() {
         return Err(Failure::new(
@@ -59,7 +59,7 @@ pub async fn run(command: Command) -> Result<(), Failure> {
     let operator_key = setup::first_operator_key(&app.proposals, &app.views).await;
     server.stop().await?;
     match operator_key? {
-        Some(key) => print(&what_next(&config, &public_url, init.config.as_ref(), &key)),
+        Some(key) => print(&what_next(&config, &public_url, &key)),
         None => Err(Failure::new(
             Exit::Config,
             format!(
@@ -72,11 +72,7 @@ pub async fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-fn what_next(config: &Config, url: &str, file: Option<&PathBuf>, key: &Secret) -> String {
-    let serve = match file {
-        Some(file) => format!("authrai serve --config {}", file.display()),
-        None => "authrai serve".to_owned(),
-    };
+fn what_next(config: &Config, url: &str, key: &Secret) -> String {
     format!(
         "\
 A cluster is founded in {data_dir}.
@@ -103,6 +99,7 @@ and make the first organisation and its API key:
     -d '{{\"name\":\"first\",\"environment\":\"live\"}}'
 ",
         data_dir = config.data_dir.display(),
+        serve = invocation::instead(2, "serve"),
         key_file = config.secrets.key_file.display(),
         key = key.expose(),
     )

@@ -11,7 +11,7 @@ use crate::server::{Founding, Server};
 use crate::setup::{self, DevKeys};
 
 use super::node::{self, StopSignals};
-use super::{Exit, Failure, Overrides, logging, print};
+use super::{Exit, Failure, Overrides, invocation, logging, print};
 
 /// `authrai dev`
 #[derive(Debug, Args)]
@@ -37,7 +37,6 @@ pub async fn run(dev: Dev) -> Result<(), Failure> {
     let config = dev.overrides.resolve(Profile::Dev, None, flags)?.config;
     logging::start(&config.log);
     let fixed = config.dev.api_key.as_ref().map(fixed_key).transpose()?;
-    let is_fixed = fixed.is_some();
 
     let server = Server::start(&config, Founding::Allowed).await?;
     keep_out_of_git(&config.data_dir);
@@ -48,7 +47,7 @@ pub async fn run(dev: Dev) -> Result<(), Failure> {
         () = signals.next() => return Ok(server.stop().await?),
     };
     let url = local_url(server.address());
-    print(&welcome(&url, &config.data_dir, &keys, is_fixed))?;
+    print(&welcome(&url, &config.data_dir, &keys))?;
     node::run(server, signals).await
 }
 
@@ -76,12 +75,8 @@ fn keep_out_of_git(data_dir: &Path) {
     }
 }
 
-fn welcome(url: &str, data_dir: &Path, keys: &DevKeys, is_fixed: bool) -> String {
+fn welcome(url: &str, data_dir: &Path, keys: &DevKeys) -> String {
     let data_dir = data_dir.canonicalize().unwrap_or_else(|_| data_dir.to_owned());
-    let export = match &keys.api_key {
-        Some(key) => format!("  export AUTHRAI_URL={url} AUTHRAI_KEY={}\n", key.expose()),
-        None => format!("  export AUTHRAI_URL={url} AUTHRAI_KEY=rai_pk_live_…\n"),
-    };
     format!(
         "\
 AuthRAI {version}: a development node. Ctrl-C stops it.
@@ -89,43 +84,49 @@ AuthRAI {version}: a development node. Ctrl-C stops it.
   API           {url}/v1
   Swagger UI    {url}/docs
   Data          {data_dir}
+
 {keys}
+{try_it}
+",
+        version = env!("CARGO_PKG_VERSION"),
+        data_dir = data_dir.display(),
+        keys = show_keys(keys),
+        try_it = try_it(url, keys.api_key.as_ref()),
+    )
+}
+
+fn show_keys(keys: &DevKeys) -> String {
+    let line = |name: &str, key: &Option<Secret>| match key {
+        Some(key) => format!("  {name:<14}{}\n", key.expose()),
+        None => format!("  {name:<14}shown when the data directory was new\n"),
+    };
+    let mut text = line("API key", &keys.api_key) + &line("Operator key", &keys.operator_key);
+    if keys.operator_key.is_some() {
+        text.push_str("                Keep them: they are not shown again.\n");
+    }
+    if keys.api_key.is_none() {
+        let (dev, program) = (invocation::instead(1, "dev"), invocation::program());
+        text.push_str("\nLost the API key? Stop the node and start it with a new one:\n\n");
+        text.push_str(&format!("  {dev} --api-key \"$({program} key generate)\"\n"));
+    }
+    text
+}
+
+fn try_it(url: &str, key: Option<&Secret>) -> String {
+    let Some(key) = key else { return format!("Try it:\n\n  curl -s {url}/readyz\n") };
+    let key = key.expose();
+    format!(
+        "\
 For the examples of the README, paste this into another terminal:
 
-{export}
+  export AUTHRAI_URL={url} AUTHRAI_KEY={key}
+
 Register an agent:
 
   curl -s {url}/v1/agents \\
     -H 'Authorization: Bearer {key}' \\
     -H 'Content-Type: application/json' \\
     -d '{{\"name\":\"data-processor\",\"owner\":\"engineering\"}}'
-
-",
-        version = env!("CARGO_PKG_VERSION"),
-        data_dir = data_dir.display(),
-        keys = key_lines(keys, is_fixed),
-        key = keys.api_key.as_ref().map_or("rai_pk_live_…", Secret::expose),
+"
     )
-}
-
-fn key_lines(keys: &DevKeys, is_fixed: bool) -> String {
-    let earlier = "shown at this directory's first start, and not again";
-    let shown = |key: &Option<Secret>| match key {
-        Some(key) => key.expose().to_owned(),
-        None => earlier.to_owned(),
-    };
-    let mut lines = format!(
-        "\n  API key       {}\n  Operator key  {}\n",
-        shown(&keys.api_key),
-        shown(&keys.operator_key)
-    );
-    if keys.operator_key.is_some() {
-        lines.push_str("                Keep them: they are not shown again.\n");
-    } else if !is_fixed {
-        lines.push_str(
-            "\n  Lost the API key? This adds another one:\n  \
-             authrai dev --api-key \"$(authrai key generate)\"\n",
-        );
-    }
-    lines
 }

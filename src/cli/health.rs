@@ -38,7 +38,8 @@ pub async fn run(health: Health) -> Result<(), Failure> {
     };
     let url = format!("{}/readyz", url.trim_end_matches('/'));
     let silent = |error: reqwest::Error| {
-        let why = std::error::Error::source(&error).map_or_else(String::new, |why| format!(": {why}"));
+        let why =
+            std::error::Error::source(&error).map_or_else(String::new, |why| format!(": {why}"));
         Failure::new(Exit::Unavailable, format!("{url} does not answer{why}. Is the node running?"))
     };
     let client = reqwest::Client::builder().timeout(TIMEOUT).build().map_err(silent)?;

@@ -10,6 +10,7 @@ mod config;
 mod dev;
 mod exit;
 mod health;
+mod invocation;
 mod key;
 mod logging;
 mod node;
@@ -135,7 +136,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Audit(command) => audit::run(command),
         Command::Config(command) => config::run(command),
         Command::Health(args) => block_on(health::run(args)),
-        Command::Key(command) => key::run(command),
+        Command::Key(command) => key::run(&command),
         Command::Completions { shell } => completions::completions(shell),
         Command::Man => completions::man(),
     }

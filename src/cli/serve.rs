@@ -9,7 +9,7 @@ use crate::config::Profile;
 use crate::server::{Founding, Server};
 
 use super::node::{self, StopSignals};
-use super::{Exit, Failure, Overrides, logging};
+use super::{Exit, Failure, Overrides, invocation, logging};
 
 /// `authrai serve`
 #[derive(Debug, Args)]
@@ -27,7 +27,7 @@ pub struct Serve {
 /// If the node does not start, or cannot go on.
 pub async fn run(serve: Serve) -> Result<(), Failure> {
     let signals = StopSignals::catch()?;
-    let config = serve.overrides.resolve(Profile::Serve, serve.config.clone(), Vec::new())?.config;
+    let config = serve.overrides.resolve(Profile::Serve, serve.config, Vec::new())?.config;
     logging::start(&config.log);
     if holds_nothing(&config.data_dir) {
         return Err(Failure::new(
@@ -36,7 +36,7 @@ pub async fn run(serve: Serve) -> Result<(), Failure> {
                 "the data directory {} holds no node yet. Run `{}` once to found a cluster there, \
                  or correct data_dir",
                 config.data_dir.display(),
-                init_command(serve.config.as_deref()),
+                invocation::instead(1, "cluster init"),
             ),
         ));
     }
@@ -55,12 +55,5 @@ pub(super) fn holds_nothing(data_dir: &Path) -> bool {
     match std::fs::read_dir(data_dir) {
         Ok(mut entries) => entries.next().is_none(),
         Err(error) => error.kind() == std::io::ErrorKind::NotFound,
-    }
-}
-
-fn init_command(config: Option<&Path>) -> String {
-    match config {
-        Some(file) => format!("authrai cluster init --config {}", file.display()),
-        None => "authrai cluster init".to_owned(),
     }
 }

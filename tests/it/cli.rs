@@ -119,8 +119,10 @@ fn a_directory_that_cannot_be_written_is_said_in_a_sentence() {
     std::fs::write(&file, "").expect("written");
     let below = file.join("data");
     let below = below.to_str().expect("UTF-8");
-    let text =
-        complaint(&run(&["dev", "--listen", "127.0.0.1:0", "--data-dir", below], &[]), CANNOT_CREATE);
+    let text = complaint(
+        &run(&["dev", "--listen", "127.0.0.1:0", "--data-dir", below], &[]),
+        CANNOT_CREATE,
+    );
     assert!(text.contains(below), "{text}");
 }
 
@@ -271,7 +273,12 @@ async fn no_secret_is_logged_even_at_the_lowest_level() {
     let operator = node.shown_key("rai_op_");
     node.stop();
     let log = node.log();
-    let secrets = [&key, &operator, agent["secret_key"].as_str().expect("shown"), token["token"].as_str().expect("issued")];
+    let secrets = [
+        &key,
+        &operator,
+        agent["secret_key"].as_str().expect("shown"),
+        token["token"].as_str().expect("issued"),
+    ];
     for secret in secrets {
         assert!(!log.contains(secret), "logged: {}…", &secret[..12]);
     }

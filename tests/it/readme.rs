@@ -108,7 +108,8 @@ fn normalised(text: &str) -> String {
     let text = map_words(text, |word| {
         let is_time = word.len() >= 20 && word.ends_with('Z') && word.as_bytes()[10] == b'T';
         let is_hash = word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let prefixes = ["rai_pk_live_", "rai_op_", "rai_live_", "sk_live_", "agent_", "tok_", "org_"];
+        let prefixes =
+            ["rai_pk_live_", "rai_op_", "rai_live_", "sk_live_", "agent_", "tok_", "org_"];
         let prefix = prefixes.iter().find(|prefix| word.starts_with(**prefix) && word.len() >= 26);
         match prefix {
             Some(prefix) => format!("{prefix}…"),
