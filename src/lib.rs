@@ -18,6 +18,7 @@ pub mod mint;
 pub mod policy;
 pub mod rfc3339;
 pub mod secrets;
+pub mod server;
 pub mod setup;
 pub mod signature;
 pub mod token;
