@@ -167,3 +167,20 @@ pub const NONCE_MIN_BYTES: usize = 8;
 pub const NONCE_MAX_BYTES: usize = 128;
 /// Longest header of a signed request.
 pub const SIGNATURE_HEADER_MAX_BYTES: usize = 2 * 1024;
+/// Most nonces of one agent that are remembered.
+pub const NONCES_PER_AGENT_MAX: usize = 10_000;
+/// How long a nonce is remembered beyond the window in which its request counts.
+pub const NONCE_MARGIN_S: u64 = 60;
+
+/// How old a verdict of the policies may be when it is applied.
+pub const VERDICT_AGE_MAX_MS: u64 = 5_000;
+/// How often a token request is judged again when what it was judged by has changed.
+pub const JUDGE_ATTEMPTS_MAX: usize = 3;
+/// Most approvals of one organisation's environment, answered ones included.
+pub const APPROVALS_PER_TENANT_MAX: usize = 100_000;
+/// Most keys that ask for one approval.
+pub const APPROVAL_ASKERS_MAX: usize = 16;
+/// How long an approval is shown after its end.
+pub const APPROVAL_RETENTION_S: u64 = 7 * 86_400;
+/// Most windows of throttles that are counted in the cluster.
+pub const THROTTLE_WINDOWS_MAX: usize = 5_000_000;

@@ -8,12 +8,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{
-    AgentId, AgentTokensRevoked, CreateAgent, Decision, Event, Fact, Kind, Millis, Outcome,
+    AgentId, AgentTokensRevoked, CreateAgent, Decision, Event, Fact, Hash, Kind, Millis, Outcome,
     Refusal, RotateAgentKey, State, Tenant, UpdateAgent, caller::Caller, change::set, merge, text,
 };
-use crate::limits;
+use crate::{codec, limits};
 
 /// Whether an agent may act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -101,6 +102,18 @@ pub struct Agent {
     pub updated_at: Millis,
     /// When it was revoked.
     pub revoked_at: Option<Millis>,
+}
+
+impl Agent {
+    /// Digest of everything that policies see of the agent: a verdict on a request stands while
+    /// this does.
+    pub fn policy_digest(&self) -> Hash {
+        let seen = (
+            (self.id, &self.name, &self.owner, &self.description),
+            (&self.model_provider, &self.model_name, &self.framework, &self.metadata),
+        );
+        Sha256::digest(codec::encode(&seen)).into()
+    }
 }
 
 const KIND: Kind = Kind::Agent(());

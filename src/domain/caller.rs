@@ -54,7 +54,9 @@ impl Rule {
     }
 
     const fn of(action: &Action) -> Self {
-        use Permission::{AgentsWrite, ApiKeysWrite, TokensIssue, TokensRevoke};
+        use Permission::{
+            AgentsWrite, ApiKeysWrite, ApprovalsWrite, PoliciesWrite, TokensIssue, TokensRevoke,
+        };
         match action {
             Action::CreateOrganization(_) | Action::CreateOperatorKey(_) => {
                 Self { operator: true, setup: true, ..Self::NOBODY }
@@ -73,8 +75,12 @@ impl Rule {
             | Action::RotateAgentKey(_)
             | Action::RevokeAgentTokens(_)
             | Action::RevokeAgent(_) => Self::tenant(AgentsWrite),
-            Action::IssueToken(_) => Self::tenant(TokensIssue),
+            Action::IssueToken(_) | Action::DeclineToken(_) => Self::tenant(TokensIssue),
             Action::RevokeToken(_) => Self::tenant(TokensRevoke),
+            Action::CreatePolicy(_) | Action::UpdatePolicy(_) | Action::DeletePolicy(_) => {
+                Self::tenant(PoliciesWrite)
+            }
+            Action::Approve(_) | Action::Disapprove(_) => Self::tenant(ApprovalsWrite),
             Action::RetireSigningKey(_) => Self { operator: true, node: true, ..Self::NOBODY },
             Action::RegisterSigningKey(_) | Action::TouchApiKeys(_) | Action::Tick(()) => {
                 Self { node: true, ..Self::NOBODY }

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AgentId, ApiKeyId, DefaultEffect, Environment, Hash, Millis, OperatorKeyId, OrgId, Permissions,
-    Seconds, SigningKeyId, TokenId,
+    AgentId, ApiKeyId, ApprovalId, CheckedRules, DefaultEffect, Environment, Hash, Millis,
+    OperatorKeyId, OrgId, Permissions, PolicyId, Seconds, SigningKeyId, TokenId, Verdict,
 };
 use crate::codec::stored_enum;
 
@@ -72,6 +72,8 @@ stored_enum! {
         30 => IssueToken(IssueToken),
         /// A token dies.
         31 => RevokeToken(TokenRef),
+        /// A token request that policies do not grant, or not yet.
+        32 => DeclineToken(DeclineToken),
         /// New signing key of a node.
         40 => RegisterSigningKey(RegisterSigningKey),
         /// A signing key signs no more.
@@ -82,6 +84,16 @@ stored_enum! {
         50 => CreateOperatorKey(CreateOperatorKey),
         /// Operator key gone for good.
         51 => DeleteOperatorKey(OperatorKeyId),
+        /// New policy.
+        70 => CreatePolicy(CreatePolicy),
+        /// Changed, activated or deactivated policy.
+        71 => UpdatePolicy(UpdatePolicy),
+        /// Policy gone for good.
+        72 => DeletePolicy(PolicyId),
+        /// Somebody agrees to a token request.
+        80 => Approve(ApprovalId),
+        /// Somebody does not.
+        81 => Disapprove(ApprovalId),
         /// Time passes: what has expired is pruned. Bookkeeping, proposed when some is due.
         60 => Tick(()),
     }
@@ -234,8 +246,94 @@ pub struct IssueToken {
     pub issued_at: Seconds,
     /// Its `exp`.
     pub expires_at: Seconds,
-    /// The agent's key epoch whose key signed the request, when the agent signed it.
-    pub signed_by_key_epoch: Option<u32>,
+    /// The agent's signature on the request, when it signed it.
+    pub signed: Option<SignedRequest>,
+    /// What the policies say: they grant it, or ask for the approval named here.
+    pub judged: Judged,
+    /// The approval that is collected.
+    pub approval: Option<ApprovalId>,
+}
+
+/// An agent's signature on a token request, verified outside the core with the key of the epoch
+/// named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedRequest {
+    /// Whose key it verified with: the agent's key epoch.
+    pub key_epoch: u32,
+    /// When it was made, by the signer.
+    pub created_s: Seconds,
+    /// From when on it counts no more, if the signer said so.
+    pub expires_s: Option<Seconds>,
+    /// SHA-256 of its nonce.
+    pub nonce: Hash,
+}
+
+/// A verdict, with what it was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judged {
+    /// What the policies say.
+    pub verdict: Verdict,
+    /// The epoch of the tenant's policies that were asked.
+    pub policy_epoch: u64,
+    /// Digest of what policies see of the agent: [`super::Agent::policy_digest`].
+    pub agent: Hash,
+    /// The time that conditions saw.
+    pub at: Millis,
+}
+
+/// See [`Action::DeclineToken`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeclineToken {
+    /// Minted; the approval's id if one is made.
+    pub id: ApprovalId,
+    /// For whom the token was asked.
+    pub agent: AgentId,
+    /// What it was to allow, 1 to 64 scopes.
+    pub scope: Vec<String>,
+    /// How long it was to live.
+    pub ttl_s: Seconds,
+    /// Where it was to be used.
+    pub target_service: String,
+    /// What it was for.
+    pub intent: Option<String>,
+    /// The agent's signature on the request, when it signed it.
+    pub signed: Option<SignedRequest>,
+    /// What the policies say: they refuse it, or ask for an approval.
+    pub judged: Judged,
+}
+
+/// See [`Action::CreatePolicy`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreatePolicy {
+    /// Minted id.
+    pub id: PolicyId,
+    /// 1 to 100 characters.
+    pub name: String,
+    /// Up to 1,000 characters.
+    pub description: Option<String>,
+    /// 0 to 10,000.
+    pub priority: u16,
+    /// Rules that passed the check of the policy room.
+    pub rules: CheckedRules,
+    /// Whether it is applied.
+    pub is_active: bool,
+}
+
+/// See [`Action::UpdatePolicy`]. `None` leaves a field, `Some(None)` clears it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdatePolicy {
+    /// Which.
+    pub id: PolicyId,
+    /// New name.
+    pub name: Option<String>,
+    /// New description.
+    pub description: Option<Option<String>>,
+    /// New priority.
+    pub priority: Option<u16>,
+    /// New rules, all of them.
+    pub rules: Option<CheckedRules>,
+    /// Whether it is applied.
+    pub is_active: Option<bool>,
 }
 
 stored_enum! {

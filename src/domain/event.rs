@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use super::{
-    Agent, AgentId, ApiKey, ApiKeyId, Hash, LiveToken, Millis, OperatorKey, Organization, PolicyId,
-    SigningKey, SigningKeyId, Tenant, TokenDetails, TokenId,
+    Agent, AgentId, ApiKey, ApiKeyId, Approval, ApprovalId, Hash, LiveToken, Millis, OperatorKey,
+    Organization, Policy, PolicyId, RuleRef, Seconds, SigningKey, SigningKeyId, Tenant,
+    ThrottleKey, Throttled, TokenDetails, TokenId, Window,
 };
 
 /// What an event is about, for the audit log's columns and filters.
@@ -26,6 +27,42 @@ pub struct Event {
     pub chain: Tenant,
     /// What happened.
     pub fact: Fact,
+}
+
+/// A token request that policies refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// For whom the token was asked.
+    pub agent: AgentId,
+    /// What it was to allow.
+    pub scope: Vec<String>,
+    /// How long it was to live.
+    pub ttl_s: Seconds,
+    /// Where it was to be used.
+    pub target_service: String,
+    /// What it was for.
+    pub intent: Option<String>,
+    /// Why it was refused.
+    pub reason: DenialReason,
+}
+
+/// Why policies refused a token request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DenialReason {
+    /// A rule denies it, or none grants it.
+    Policy(Option<RuleRef>),
+    /// Too many were granted lately.
+    Throttled(Throttled),
+}
+
+impl DenialReason {
+    /// The rule that refused.
+    pub fn rule(self) -> Option<RuleRef> {
+        match self {
+            Self::Policy(rule) => rule,
+            Self::Throttled(throttled) => Some(throttled.rule),
+        }
+    }
 }
 
 /// What happened. Each holds what [`super::State::evolve`] needs, so that folding in decides
@@ -86,6 +123,47 @@ pub enum Fact {
         /// When.
         revoked_at: Millis,
     },
+    /// `token.denied`
+    TokenDenied(Arc<Denial>),
+    /// `policy.created`
+    PolicyCreated(Arc<Policy>),
+    /// `policy.updated`: the policy as it is now, and the names of the fields that changed.
+    PolicyUpdated(Arc<Policy>, Vec<&'static str>),
+    /// `policy.activated`: the policy as it is now.
+    PolicyActivated(Arc<Policy>),
+    /// `policy.deactivated`: the policy as it is now.
+    PolicyDeactivated(Arc<Policy>),
+    /// `policy.deleted`: the policy as it last was.
+    PolicyDeleted(Arc<Policy>),
+    /// `approval.requested`
+    ApprovalRequested(Arc<Approval>),
+    /// `approval.approved`: the approval as it is now.
+    ApprovalApproved(Arc<Approval>),
+    /// `approval.denied`: the approval as it is now.
+    ApprovalDenied(Arc<Approval>),
+    /// `approval.consumed`: the approval as it is now.
+    ApprovalConsumed(Arc<Approval>),
+    /// Bookkeeping, not audited: another key asked for the same.
+    ApprovalJoined(Arc<Approval>),
+    /// Bookkeeping, not audited: the approval as it is now.
+    ApprovalExpired(Arc<Approval>),
+    /// Bookkeeping, not audited.
+    ApprovalForgotten(ApprovalId),
+    /// Bookkeeping, not audited: a throttle's window as it is now.
+    ThrottleCounted(ThrottleKey, Window),
+    /// Bookkeeping, not audited: a throttle's window has ended.
+    ThrottleForgotten(ThrottleKey),
+    /// Bookkeeping, not audited.
+    NonceUsed {
+        /// Whose signature it was in.
+        agent: AgentId,
+        /// SHA-256 of it.
+        nonce: Hash,
+        /// Until when it is remembered.
+        until: Millis,
+    },
+    /// Bookkeeping, not audited.
+    NonceForgotten(AgentId, Hash),
     /// `signing_key.registered`
     SigningKeyRegistered(Arc<SigningKey>),
     /// `signing_key.retired`: the key as it is now.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Actor, Agent, ApiKey, Fact, LiveToken, Millis, OperatorKey, Organization, SigningKey, Subject,
-    TokenDetails,
+    TokenDetails, policy_data,
 };
 use crate::rfc3339;
 
@@ -32,6 +32,16 @@ impl Fact {
             Self::AgentRevoked(..) => "agent.revoked",
             Self::TokenIssued(..) => "token.issued",
             Self::TokenRevoked { .. } => "token.revoked",
+            Self::TokenDenied(_) => "token.denied",
+            Self::PolicyCreated(_) => "policy.created",
+            Self::PolicyUpdated(..) => "policy.updated",
+            Self::PolicyActivated(_) => "policy.activated",
+            Self::PolicyDeactivated(_) => "policy.deactivated",
+            Self::PolicyDeleted(_) => "policy.deleted",
+            Self::ApprovalRequested(_) => "approval.requested",
+            Self::ApprovalApproved(_) => "approval.approved",
+            Self::ApprovalDenied(_) => "approval.denied",
+            Self::ApprovalConsumed(_) => "approval.consumed",
             Self::SigningKeyRegistered(_) => "signing_key.registered",
             Self::SigningKeyRetired(_) => "signing_key.retired",
             Self::SigningKeyRevoked(_) => "signing_key.revoked",
@@ -42,6 +52,13 @@ impl Fact {
             | Self::TokenForgotten(..)
             | Self::SigningKeyForgotten(_)
             | Self::PreviousSecretForgotten(_)
+            | Self::ApprovalJoined(_)
+            | Self::ApprovalExpired(_)
+            | Self::ApprovalForgotten(_)
+            | Self::ThrottleCounted(..)
+            | Self::ThrottleForgotten(_)
+            | Self::NonceUsed { .. }
+            | Self::NonceForgotten(..)
             | Self::RetiredSecretForgotten(_) => return None,
         })
     }
@@ -64,6 +81,26 @@ impl Fact {
             Self::TokenRevoked { id, agent, .. } => {
                 Subject { agent: Some(*agent), token: Some(*id), policy: None }
             }
+            Self::TokenDenied(denial) => Subject {
+                agent: Some(denial.agent),
+                token: None,
+                policy: denial.reason.rule().map(|rule| rule.policy),
+            },
+            Self::PolicyCreated(policy)
+            | Self::PolicyUpdated(policy, _)
+            | Self::PolicyActivated(policy)
+            | Self::PolicyDeactivated(policy)
+            | Self::PolicyDeleted(policy) => {
+                Subject { policy: Some(policy.id), ..Subject::default() }
+            }
+            Self::ApprovalRequested(approval)
+            | Self::ApprovalApproved(approval)
+            | Self::ApprovalDenied(approval)
+            | Self::ApprovalConsumed(approval) => Subject {
+                agent: Some(approval.agent),
+                token: approval.token,
+                policy: Some(approval.rule.policy),
+            },
             _ => Subject::default(),
         }
     }
@@ -97,6 +134,20 @@ impl Fact {
             Self::TokenRevoked { revoked_at, .. } => {
                 object(json!({ "revoked_at": time(*revoked_at) }))
             }
+            Self::TokenDenied(denial) => policy_data::denial(denial),
+            Self::PolicyCreated(policy) | Self::PolicyDeleted(policy) => {
+                policy_data::policy(policy)
+            }
+            Self::PolicyUpdated(policy, changed) => {
+                only(policy_data::policy(policy), changed, "name")
+            }
+            Self::PolicyActivated(policy) | Self::PolicyDeactivated(policy) => {
+                object(json!({ "name": policy.name, "is_active": policy.is_active }))
+            }
+            Self::ApprovalRequested(approval)
+            | Self::ApprovalApproved(approval)
+            | Self::ApprovalDenied(approval)
+            | Self::ApprovalConsumed(approval) => policy_data::approval(approval),
             Self::SigningKeyRegistered(key)
             | Self::SigningKeyRetired(key)
             | Self::SigningKeyRevoked(key) => signing_key(key),
@@ -106,6 +157,13 @@ impl Fact {
             | Self::TokenForgotten(..)
             | Self::SigningKeyForgotten(_)
             | Self::PreviousSecretForgotten(_)
+            | Self::ApprovalJoined(_)
+            | Self::ApprovalExpired(_)
+            | Self::ApprovalForgotten(_)
+            | Self::ThrottleCounted(..)
+            | Self::ThrottleForgotten(_)
+            | Self::NonceUsed { .. }
+            | Self::NonceForgotten(..)
             | Self::RetiredSecretForgotten(_) => Data::new(),
         }
     }
@@ -125,7 +183,7 @@ impl Actor {
 }
 
 /// `members` as a map; it is written as an object everywhere here.
-fn object(members: Value) -> Data {
+pub(super) fn object(members: Value) -> Data {
     match members {
         Value::Object(members) => members,
         _ => Data::new(),
@@ -138,7 +196,7 @@ fn only(mut all: Data, changed: &[&'static str], id: &str) -> Data {
     all
 }
 
-fn time(at: Millis) -> String {
+pub(super) fn time(at: Millis) -> String {
     rfc3339::seconds(at / 1000)
 }
 

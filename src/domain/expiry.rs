@@ -18,22 +18,26 @@ fn passed(at: Millis) -> u32 {
 const LAST_HASH: Hash = [u8::MAX; 32];
 
 pub(super) fn tick(state: &State, at: Millis) -> Decision {
-    let facts: Vec<Fact> = state
+    let system = |fact| Event { chain: Tenant::SYSTEM, fact };
+    let mut events: Vec<Event> = state
         .expired(at)
         .chain(state.forgettable_tokens(at))
         .chain(state.stopped_secrets(at))
+        .chain(state.ended_windows(at))
+        .chain(state.stale_nonces(at))
+        .map(system)
+        .chain(state.due_approvals(at))
         .take(limits::PRUNE_BATCH_MAX)
         .collect();
     // A key goes after the last token that it signed, so never in a tick that left some.
-    let room = limits::PRUNE_BATCH_MAX - facts.len();
+    let room = limits::PRUNE_BATCH_MAX - events.len();
     let keys = state
         .signing_keys
         .values()
         .filter(|key| is_forgettable(key, at))
         .map(|key| Fact::SigningKeyForgotten(key.id))
         .take(room);
-    let events =
-        facts.into_iter().chain(keys).map(|fact| Event { chain: Tenant::SYSTEM, fact }).collect();
+    events.extend(keys.map(system));
     Decision { events, outcome: Outcome::Done(()) }
 }
 
@@ -51,6 +55,9 @@ impl State {
         self.expired(at).next().is_some()
             || self.forgettable_tokens(at).next().is_some()
             || self.stopped_secrets(at).next().is_some()
+            || self.ended_windows(at).next().is_some()
+            || self.stale_nonces(at).next().is_some()
+            || self.due_approvals(at).next().is_some()
             || self.signing_keys.values().any(|key| is_forgettable(key, at))
     }
 

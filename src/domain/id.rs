@@ -106,6 +106,10 @@ id!(
     PolicyId, "pol"
 );
 id!(
+    /// An approval: `apr_…`.
+    ApprovalId, "apr"
+);
+id!(
     /// An audit event: `evt_…`.
     EventId, "evt"
 );

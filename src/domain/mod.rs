@@ -10,6 +10,7 @@
 
 mod agent;
 mod api_key;
+mod approval;
 mod caller;
 mod change;
 mod command;
@@ -18,34 +19,41 @@ mod event_data;
 mod expiry;
 mod id;
 mod merge;
+mod nonce;
 mod operator_key;
 mod organization;
 mod outcome;
 mod permission;
+mod policies;
 mod policy;
+mod policy_data;
 mod refusal;
 mod retired;
 mod signing_key;
 mod state;
 mod text;
+mod throttle;
 mod token;
+mod token_request;
 mod token_lists;
 
 pub use agent::{Agent, AgentStatus};
 pub use api_key::{ApiKey, PreviousSecret};
+pub use approval::{Approval, ApprovalStatus};
 pub use command::*;
-pub use event::{Event, Fact, Subject};
+pub use event::{Denial, DenialReason, Event, Fact, Subject};
 pub use id::*;
 pub use operator_key::OperatorKey;
 pub use organization::{DefaultEffect, Organization};
 pub use outcome::*;
 pub use permission::{Permission, Permissions};
 pub use policy::{
-    Allow, Effect, End, Per, Policy, RequireApproval, Rule, RuleRef, Throttle, Verdict,
+    Allow, CheckedRules, Effect, End, Per, Policy, RequireApproval, Rule, RuleRef, Throttle, Verdict,
 };
 pub use refusal::{Kind, LimitReached, Refusal};
 pub use signing_key::SigningKey;
 pub use state::{Decision, Head, State};
+pub use throttle::{Counted, ThrottleKey, Window};
 pub use token::{LiveToken, TokenDetails};
 pub use token_lists::TokenLists;
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Agent, AgentId, ApiKey, Millis, OperatorKey, Organization, SigningKey, TokenDetails, TokenId,
+    Agent, AgentId, ApiKey, Approval, Millis, OperatorKey, Organization, Policy, Refusal, RuleRef,
+    Seconds, SigningKey, TokenDetails, TokenId,
 };
 use crate::codec::stored_enum;
 
@@ -33,6 +34,18 @@ stored_enum! {
         9 => Deleted(()),
         /// Bookkeeping is done.
         10 => Done(()),
+        /// The policy as it is now.
+        11 => Policy(Arc<Policy>),
+        /// The approval as it is now.
+        12 => Approval(Arc<Approval>),
+        /// Policies refuse the token; the rule that does, unless it is the default.
+        13 => TokenDenied(Option<RuleRef>),
+        /// Too many tokens were issued under this rule lately.
+        14 => TokenThrottled(Throttled),
+        /// Somebody has to agree first.
+        15 => ApprovalPending(Arc<Approval>),
+        /// Refused, and yet something happened: the request's nonce is used up.
+        16 => Refused(Refusal),
     }
 }
 
@@ -56,5 +69,16 @@ pub struct TokenRevoked {
     pub at: Millis,
 }
 
+/// See [`Outcome::TokenThrottled`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Throttled {
+    /// The throttle.
+    pub rule: RuleRef,
+    /// When its window ends.
+    pub until: Millis,
+    /// What to wait. At least a second.
+    pub retry_after_s: Seconds,
+}
+
 /// What a proposed command is answered with.
-pub type Reply = Result<Outcome, super::Refusal>;
+pub type Reply = Result<Outcome, Refusal>;

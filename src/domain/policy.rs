@@ -7,9 +7,10 @@
 //! rule where it was made and where it is applied. Must not know globs or conditions.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use super::{Millis, PolicyId, Seconds, Tenant};
-use crate::codec::stored_enum;
+use super::{Hash, Millis, PolicyId, Seconds, Tenant};
+use crate::codec::{self, stored_enum};
 
 /// Whose requests a throttle counts together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -145,6 +146,23 @@ pub struct Rule {
     pub condition: Option<String>,
 }
 
+/// Rules that passed the check of the policy room, which knows what they mean.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckedRules {
+    /// The rules.
+    pub rules: Vec<Rule>,
+    /// The most that evaluating them can cost, in steps.
+    pub steps: u64,
+}
+
+impl Rule {
+    /// What tells this rule apart from every other: a throttle counts and an approval stands for
+    /// as long as its rule stays the same, wherever it is moved to.
+    pub fn digest(&self) -> Hash {
+        Sha256::digest(codec::encode(self)).into()
+    }
+}
+
 /// A policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
@@ -204,10 +222,7 @@ pub struct Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        codec,
-        domain::{Environment, OrgId},
-    };
+    use crate::domain::{Environment, OrgId};
 
     fn sample() -> Policy {
         Policy {

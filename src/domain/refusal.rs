@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AgentStatus, Seconds};
+use super::{AgentStatus, ApprovalStatus, Seconds};
 use crate::codec::stored_enum;
 
 stored_enum! {
@@ -21,6 +21,10 @@ stored_enum! {
         5 => Token(()),
         /// A signing key.
         6 => SigningKey(()),
+        /// A policy.
+        7 => Policy(()),
+        /// An approval.
+        8 => Approval(()),
     }
 }
 
@@ -63,6 +67,20 @@ stored_enum! {
         12 => AgentKeyReplaced(()),
         /// The agent must sign its token requests, and this one was not.
         13 => SignatureRequired(()),
+        /// What the request was judged by has changed since: judge again.
+        14 => Stale(()),
+        /// The request's signature is too old, or from the future; holds the log's time.
+        15 => SignatureOutOfTime(Seconds),
+        /// A request with this nonce was seen before.
+        16 => NonceUsed(()),
+        /// The policies have changed since the approval was asked for.
+        17 => ApprovalStale(()),
+        /// The approval is in a state in which this cannot be done.
+        18 => ApprovalNot(ApprovalStatus),
+        /// The approval is for another request.
+        19 => ApprovalElsewhere(()),
+        /// All active policies together would take more than so many steps to evaluate.
+        20 => PoliciesTooExpensive(u64),
     }
 }
 

@@ -11,10 +11,11 @@ use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Action, Agent, AgentId, AgentStatus, ApiKey, ApiKeyId, Command, Event, Fact, Hash, LiveToken,
-    Millis, OperatorKey, OperatorKeyId, OrgId, Organization, Outcome, Refusal, Seconds, SigningKey,
-    SigningKeyId, Tenant, TokenId, TokenLists, agent, api_key, caller, expiry, operator_key,
-    organization, signing_key, text, token,
+    Action, Agent, AgentId, AgentStatus, ApiKey, ApiKeyId, Approval, ApprovalId, ApprovalStatus,
+    Command, Environment, Event, Fact, Hash, LiveToken, Millis, OperatorKey, OperatorKeyId, OrgId,
+    Organization, Outcome, Policy, PolicyId, Refusal, Seconds, SigningKey, SigningKeyId, Tenant,
+    ThrottleKey, TokenId, TokenLists, Window, agent, api_key, approval, caller, expiry,
+    operator_key, organization, policies, signing_key, text, token, token_request,
 };
 
 /// The end of an audit chain.
@@ -79,6 +80,28 @@ pub struct State {
     pub signing_key_numbers: OrdMap<SigningKeyId, u32>,
     /// The next signing key's number.
     pub next_signing_key: u32,
+    /// Policies by id.
+    pub policies: OrdMap<PolicyId, Arc<Policy>>,
+    /// Policies of each tenant.
+    pub policies_by_tenant: OrdMap<Tenant, OrdSet<PolicyId>>,
+    /// How often a tenant's policies, or its organisation's default, have changed.
+    pub policy_epochs: OrdMap<Tenant, u64>,
+    /// Open windows of throttles.
+    pub throttle_windows: OrdMap<ThrottleKey, Window>,
+    /// The same by their end.
+    pub throttle_window_ends: OrdSet<(Millis, ThrottleKey)>,
+    /// Approvals by id.
+    pub approvals: OrdMap<ApprovalId, Arc<Approval>>,
+    /// Approvals of each tenant, by status.
+    pub approvals_by_status: OrdMap<(Tenant, ApprovalStatus), OrdSet<ApprovalId>>,
+    /// Pending approvals by the digest of their request.
+    pub pending_approvals: OrdMap<(Tenant, Hash), ApprovalId>,
+    /// Approvals by when time does something to them.
+    pub approvals_due: OrdSet<(Millis, ApprovalId)>,
+    /// Nonces of each agent, and until when they are remembered.
+    pub nonces: OrdMap<AgentId, OrdMap<Hash, Millis>>,
+    /// The same by time.
+    pub nonce_ends: OrdSet<(Millis, AgentId, Hash)>,
     /// The end of every audit chain.
     pub heads: OrdMap<Tenant, Head>,
 }
@@ -128,6 +151,12 @@ impl State {
             Action::RevokeAgent(id) => agent::revoke(self, at, caller, *id),
             Action::IssueToken(new) => token::issue(self, at, caller, new),
             Action::RevokeToken(token) => token::revoke(self, at, caller, *token),
+            Action::DeclineToken(new) => token_request::decline(self, at, caller, new),
+            Action::CreatePolicy(new) => policies::create(self, at, caller, new),
+            Action::UpdatePolicy(change) => policies::update(self, at, caller, change),
+            Action::DeletePolicy(id) => policies::delete(self, caller, *id),
+            Action::Approve(id) => approval::approve(self, at, caller, *id),
+            Action::Disapprove(id) => approval::disapprove(self, at, caller, *id),
             Action::RegisterSigningKey(new) => signing_key::register(self, at, caller, new),
             Action::RetireSigningKey(id) => signing_key::retire(self, at, caller, *id),
             Action::RevokeSigningKey(id) => signing_key::revoke(self, at, *id),
@@ -140,8 +169,14 @@ impl State {
     /// Folds one event in. Decides nothing, and survives an event that does not fit.
     pub fn evolve(&mut self, event: &Event) {
         match &event.fact {
-            Fact::OrganizationCreated(org) | Fact::OrganizationUpdated(org, _) => {
+            Fact::OrganizationCreated(org) => self.put_organization(Arc::clone(org)),
+            Fact::OrganizationUpdated(org, changed) => {
                 self.put_organization(Arc::clone(org));
+                if changed.contains(&"default_effect") {
+                    for environment in [Environment::Live, Environment::Test] {
+                        self.move_policy_epoch(Tenant { org: org.id, environment });
+                    }
+                }
             }
             Fact::ApiKeyCreated(key) | Fact::ApiKeyUpdated(key, _) => {
                 self.put_api_key(Arc::clone(key));
@@ -176,6 +211,29 @@ impl State {
             Fact::TokenRevoked { id, hash, revoked_at, .. } => {
                 self.mark_token_revoked(*id, *hash, *revoked_at);
             }
+            Fact::TokenDenied(_) => {}
+            Fact::PolicyCreated(policy)
+            | Fact::PolicyUpdated(policy, _)
+            | Fact::PolicyActivated(policy)
+            | Fact::PolicyDeactivated(policy) => {
+                self.put_policy(Arc::clone(policy));
+                self.move_policy_epoch(policy.tenant);
+            }
+            Fact::PolicyDeleted(policy) => {
+                self.drop_policy(policy.id);
+                self.move_policy_epoch(policy.tenant);
+            }
+            Fact::ApprovalRequested(approval)
+            | Fact::ApprovalApproved(approval)
+            | Fact::ApprovalDenied(approval)
+            | Fact::ApprovalConsumed(approval)
+            | Fact::ApprovalJoined(approval)
+            | Fact::ApprovalExpired(approval) => self.put_approval(Arc::clone(approval)),
+            Fact::ApprovalForgotten(id) => self.drop_approval(*id),
+            Fact::ThrottleCounted(key, window) => self.put_throttle_window(key, *window),
+            Fact::ThrottleForgotten(key) => self.drop_throttle_window(key),
+            Fact::NonceUsed { agent, nonce, until } => self.put_nonce(*agent, *nonce, *until),
+            Fact::NonceForgotten(agent, nonce) => self.drop_nonce(*agent, *nonce),
             Fact::TokenExpired(_, _, hash) => self.unlist_expired_token(*hash),
             Fact::TokenForgotten(id, hash) => self.drop_token(*id, *hash),
             Fact::SigningKeyRegistered(key) | Fact::SigningKeyRetired(key) => {

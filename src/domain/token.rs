@@ -11,9 +11,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AgentId, AgentStatus, Decision, Fact, Hash, IssueToken, Kind, Millis, Outcome, Refusal,
-    Seconds, SigningKeyId, State, Tenant, TokenId, TokenRef, TokenRevoked, caller::Caller,
-    state::seconds, text, text::invalid,
+    AgentId, Decision, Event, Fact, Hash, IssueToken, Kind, Millis, Outcome, Refusal, Seconds,
+    SigningKeyId, State, Tenant, TokenId, TokenRef, TokenRevoked,
+    caller::Caller,
+    nonce,
+    state::seconds,
+    text::invalid,
+    token_request::{Request, using_up},
 };
 use crate::{limits, token::scope};
 
@@ -83,35 +87,45 @@ pub(super) fn issue(
     if let Some(decision) = issued_before(state, &details, signing_key.number)? {
         return Ok(decision);
     }
+    let nonce = nonce::admit(state, at, agent, new.signed.as_ref())?;
+    let request = Request::of_grant(agent, new);
+    request.fence(state, at)?;
     if !signing_key.may_sign() {
         return Err(Refusal::SigningKeyDead(()));
     }
-    if agent.status != AgentStatus::Active {
-        return Err(Refusal::AgentNotActive(agent.status));
-    }
-    match new.signed_by_key_epoch {
-        Some(epoch) if epoch != agent.key_epoch => return Err(Refusal::AgentKeyReplaced(())),
-        None if agent.require_signature => return Err(Refusal::SignatureRequired(())),
-        _ => {}
-    }
-    check_scope(&new.scope)?;
-    text::target_service(&new.target_service)?;
-    text::intent(new.intent.as_deref())?;
+    let nonce = nonce.map(|fact| Event { chain: agent.tenant, fact });
+    using_up(nonce, grant(state, at, &request, new, signing_key.number, details))
+}
+
+/// Issues the token, unless the policies or a bound are against it.
+fn grant(
+    state: &State,
+    at: Millis,
+    request: &Request<'_>,
+    new: &IssueToken,
+    signing_key: u32,
+    details: TokenDetails,
+) -> Result<Decision, Refusal> {
+    request.check()?;
+    let agent = request.agent;
     let live = LiveToken {
         id: new.id,
         agent: new.agent,
-        signing_key: signing_key.number,
+        signing_key,
         token_epoch: agent.token_epoch,
         expires_at: check_times(seconds(at), new.issued_at, new.expires_at)?,
         revoked: false,
     };
     check_room(state, agent.tenant)?;
+    let facts = match request.grant(state, at, new.approval, new.id)? {
+        Ok(facts) => facts,
+        Err(throttled) => return Ok(throttled),
+    };
     let details = Arc::new(details);
-    Ok(Decision::one(
-        agent.tenant,
-        Fact::TokenIssued(Arc::clone(&details), live),
-        Outcome::TokenIssued(details),
-    ))
+    let issued = Fact::TokenIssued(Arc::clone(&details), live);
+    let chain = agent.tenant;
+    let events = facts.into_iter().chain([issued]).map(|fact| Event { chain, fact }).collect();
+    Ok(Decision { events, outcome: Outcome::TokenIssued(details) })
 }
 
 /// The decision when this token was issued already; a refusal when its id or its bytes belong to
@@ -140,7 +154,7 @@ fn issued_before(
     Ok(Some(Decision::unchanged(Outcome::TokenIssued(Arc::new(new.clone())))))
 }
 
-fn check_scope(scope: &[String]) -> Result<(), Refusal> {
+pub(super) fn check_scope(scope: &[String]) -> Result<(), Refusal> {
     if scope.is_empty() || scope.len() > limits::SCOPES_MAX {
         return Err(invalid("scope", format!("must hold 1 to {} scopes", limits::SCOPES_MAX)));
     }
@@ -162,15 +176,17 @@ fn check_scope(scope: &[String]) -> Result<(), Refusal> {
     Ok(())
 }
 
+pub(super) fn check_ttl(ttl: Seconds) -> Result<(), Refusal> {
+    match ttl {
+        0 => Err(invalid("ttl", "must be at least 1 second")),
+        1..=limits::TTL_MAX_S => Ok(()),
+        _ => Err(Refusal::TtlTooLong(limits::TTL_MAX_S)),
+    }
+}
+
 /// The token's expiry as its record holds it.
 fn check_times(now: Seconds, issued_at: Seconds, expires_at: Seconds) -> Result<u32, Refusal> {
-    let ttl = expires_at
-        .checked_sub(issued_at)
-        .filter(|ttl| *ttl > 0)
-        .ok_or_else(|| invalid("ttl", "must be at least 1 second"))?;
-    if ttl > limits::TTL_MAX_S {
-        return Err(Refusal::TtlTooLong(limits::TTL_MAX_S));
-    }
+    check_ttl(expires_at.saturating_sub(issued_at))?;
     // A token that is over before it is issued came late too.
     if issued_at.abs_diff(now) > limits::ISSUED_AT_SKEW_MAX_S || expires_at <= now {
         return Err(Refusal::IssuedAtOff(now));

@@ -154,6 +154,24 @@ impl Restore {
             Record::Head((chain, head)) => {
                 state.heads.insert(chain, head);
             }
+            Record::Policy(policy) => {
+                let org = state.organizations.contains_key(&policy.tenant.org);
+                check(org, "a policy of an unknown organization")?;
+                state.put_policy(policy);
+            }
+            Record::PolicyEpoch((tenant, epoch)) => {
+                state.policy_epochs.insert(tenant, epoch);
+            }
+            Record::ThrottleWindow((key, window)) => state.put_throttle_window(&key, window),
+            Record::Approval(approval) => {
+                let agent = state.agents.contains_key(&approval.agent);
+                check(agent, "an approval for an unknown agent")?;
+                state.put_approval(approval);
+            }
+            Record::Nonce((agent, nonce, until)) => {
+                check(state.agents.contains_key(&agent), "a nonce of an unknown agent")?;
+                state.put_nonce(agent, nonce, until);
+            }
             Record::End(_) => return Err("an end before the end"),
         }
         Ok(())
@@ -181,6 +199,12 @@ fn place(state: &State, record: &Record) -> Place {
             (10, key)
         }
         Record::Head((chain, _)) => (11, chain.chain_key()),
-        Record::End(_) => (12, Vec::new()),
+        Record::Policy(policy) => (20, policy.id.0.to_vec()),
+        Record::PolicyEpoch((tenant, _)) => (21, tenant.chain_key()),
+        // The order of the map is that of the fields, which the stored form does not keep.
+        Record::ThrottleWindow((key, _)) => (22, key.place()),
+        Record::Approval(approval) => (23, approval.id.0.to_vec()),
+        Record::Nonce((agent, nonce, _)) => (24, [agent.0.as_slice(), nonce].concat()),
+        Record::End(_) => (u8::MAX, Vec::new()),
     }
 }

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     codec::{self, stored_enum},
     domain::{
-        Agent, ApiKey, Hash, Head, LiveToken, Millis, OperatorKey, Organization, SigningKey, State,
-        Tenant, TokenDetails, TokenId,
+        Agent, AgentId, ApiKey, Approval, Hash, Head, LiveToken, Millis, OperatorKey, Organization,
+        Policy, SigningKey, State, Tenant, ThrottleKey, TokenDetails, TokenId, Window,
     },
 };
 
@@ -27,7 +27,7 @@ pub(super) const MAGIC: &[u8; 16] = b"AuthRAI-snapsho\x01";
 pub(super) const BUFFER_BYTES: usize = 256 * 1024;
 
 stored_enum! {
-    /// One record of a snapshot. They come in the order of their tags.
+    /// One record of a snapshot. They come in the order of their tags, but for the last.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(super) enum Record {
         /// What there is one of; always first.
@@ -54,6 +54,16 @@ stored_enum! {
         11 => Head((Tenant, Head)),
         /// How many records came before; always last.
         12 => End(u64),
+        /// A policy.
+        20 => Policy(Arc<Policy>),
+        /// How often a tenant's policies have changed.
+        21 => PolicyEpoch((Tenant, u64)),
+        /// An open window of a throttle.
+        22 => ThrottleWindow((ThrottleKey, Window)),
+        /// An approval.
+        23 => Approval(Arc<Approval>),
+        /// An agent's nonce, and until when it is remembered.
+        24 => Nonce((AgentId, Hash, Millis)),
     }
 }
 
@@ -95,6 +105,21 @@ fn records(state: &State) -> impl Iterator<Item = Record> {
         .chain(state.token_revoked_at.iter().map(|(id, at)| Record::TokenRevokedAt((*id, *at))))
         .chain(state.token_lists.iter().cloned().map(Record::ListedToken))
         .chain(state.heads.iter().map(|(chain, head)| Record::Head((*chain, *head))))
+        .chain(policy_records(state))
+}
+
+fn policy_records(state: &State) -> impl Iterator<Item = Record> {
+    let epochs = state.policy_epochs.iter().map(|(tenant, epoch)| (*tenant, *epoch));
+    let windows = state.throttle_windows.iter().map(|(key, window)| (key.clone(), *window));
+    let nonces = state.nonces.iter().flat_map(|(agent, nonces)| {
+        nonces.iter().map(move |(nonce, until)| (*agent, *nonce, *until))
+    });
+    let policies = state.policies.values().cloned().map(Record::Policy);
+    policies
+        .chain(epochs.map(Record::PolicyEpoch))
+        .chain(windows.map(Record::ThrottleWindow))
+        .chain(state.approvals.values().cloned().map(Record::Approval))
+        .chain(nonces.map(Record::Nonce))
 }
 
 fn write_record(out: &mut impl Write, record: &Record) -> io::Result<()> {

@@ -5,7 +5,7 @@
 
 use super::{Condition, condition};
 use crate::{
-    domain::{Allow, Effect, Per, RequireApproval, Rule, Throttle},
+    domain::{Allow, CheckedRules, Effect, Per, RequireApproval, Rule, Throttle},
     limits,
 };
 
@@ -51,15 +51,6 @@ pub struct FieldFault {
     pub field: String,
     /// What is wrong with it and what to do.
     pub message: String,
-}
-
-/// Rules that passed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckedRules {
-    /// The rules.
-    pub rules: Vec<Rule>,
-    /// The most that evaluating them can cost, in steps.
-    pub steps: u64,
 }
 
 /// Checks the rules of a policy.

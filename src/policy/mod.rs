@@ -10,7 +10,7 @@ mod condition;
 mod evaluate;
 mod glob;
 
-pub use check::{CheckedRules, FieldFault, RuleDraft, check};
+pub use check::{FieldFault, RuleDraft, check};
 pub use condition::{Condition, Facts, Fault, Patterns};
 pub use evaluate::{CompiledPolicy, Explanation, Matched, PolicySet, Question};
 pub use glob::Glob;

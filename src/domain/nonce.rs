@@ -1,0 +1,69 @@
+//! Nonces: a signed request counts once in the cluster.
+//!
+//! The window in which a signature counts is judged by the log's time, and a nonce is remembered
+//! for longer than that. It is used up whatever becomes of the request, refusals included, unless
+//! the node itself has to try again. Must not know signatures.
+
+use super::{Agent, AgentId, Fact, Hash, Millis, Refusal, SignedRequest, State, state::seconds};
+use crate::limits;
+
+/// Checks an agent's signature on a request; the fact that its nonce is used up.
+///
+/// # Errors
+///
+/// When it was made with another key, too long ago, in the future, or seen before.
+pub(super) fn admit(
+    state: &State,
+    at: Millis,
+    agent: &Agent,
+    signed: Option<&SignedRequest>,
+) -> Result<Option<Fact>, Refusal> {
+    let Some(signed) = signed else {
+        return if agent.require_signature { Err(Refusal::SignatureRequired(())) } else { Ok(None) };
+    };
+    if signed.key_epoch != agent.key_epoch {
+        return Err(Refusal::AgentKeyReplaced(()));
+    }
+    let now = seconds(at);
+    let from = signed.created_s.saturating_sub(limits::ISSUED_AT_SKEW_MAX_S);
+    let window_ends = signed.created_s.saturating_add(limits::SIGNATURE_WINDOW_S);
+    if now < from || now > window_ends || signed.expires_s.is_some_and(|end| now >= end) {
+        return Err(Refusal::SignatureOutOfTime(now));
+    }
+    let seen = state.nonces.get(&agent.id);
+    if seen.is_some_and(|seen| seen.contains_key(&signed.nonce)) {
+        return Err(Refusal::NonceUsed(()));
+    }
+    if seen.map_or(0, imbl::OrdMap::len) >= limits::NONCES_PER_AGENT_MAX {
+        return Err(Refusal::too_many(
+            "signed requests of this agent in the last minutes",
+            limits::NONCES_PER_AGENT_MAX as u64,
+        ));
+    }
+    let until = window_ends.saturating_add(limits::NONCE_MARGIN_S).saturating_mul(1000);
+    Ok(Some(Fact::NonceUsed { agent: agent.id, nonce: signed.nonce, until }))
+}
+
+impl State {
+    pub(crate) fn put_nonce(&mut self, agent: AgentId, nonce: Hash, until: Millis) {
+        self.drop_nonce(agent, nonce);
+        self.nonces.entry(agent).or_default().insert(nonce, until);
+        self.nonce_ends.insert((until, agent, nonce));
+    }
+
+    pub(super) fn drop_nonce(&mut self, agent: AgentId, nonce: Hash) {
+        let Some(of_agent) = self.nonces.get_mut(&agent) else { return };
+        let Some(until) = of_agent.remove(&nonce) else { return };
+        if of_agent.is_empty() {
+            self.nonces.remove(&agent);
+        }
+        self.nonce_ends.remove(&(until, agent, nonce));
+    }
+
+    pub(super) fn stale_nonces(&self, at: Millis) -> impl Iterator<Item = Fact> {
+        self.nonce_ends
+            .iter()
+            .take_while(move |(until, ..)| *until <= at)
+            .map(|(_, agent, nonce)| Fact::NonceForgotten(*agent, *nonce))
+    }
+}
