@@ -174,6 +174,12 @@ pub const NONCE_MARGIN_S: u64 = 60;
 
 /// How old a verdict of the policies may be when it is applied.
 pub const VERDICT_AGE_MAX_MS: u64 = 5_000;
+/// Token requests of a node that wait to be judged by policies, or are being judged.
+pub const JUDGEMENTS_WAITING_MAX: usize = 4_096;
+/// Threads of a node that evaluate policies at the same time.
+pub const POLICY_THREADS_MAX: usize = 4;
+/// Tenants whose compiled policies a node keeps.
+pub const POLICY_SETS_KEPT_MAX: usize = 1_000;
 /// How often a token request is judged again when what it was judged by has changed.
 pub const JUDGE_ATTEMPTS_MAX: usize = 3;
 /// Most approvals of one organisation's environment, answered ones included.

@@ -2,8 +2,8 @@
 //!
 //! It mints ids and keys and signs tokens, then lets each command travel by itself, so that a slow
 //! commit holds up nobody behind it. A token leaves only after its issue is committed; when the
-//! outcome is not known it is dropped. Must not know whether a request is permitted by policy, nor
-//! what the state holds: the core decides.
+//! outcome is not known it is dropped. Whether a request is granted is judged by the policies actor
+//! first, and decided by the core. Must not know what the state holds.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,22 +12,23 @@ use ed25519_dalek::SigningKey;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 
-use super::{Call, CommandError, Done, Proposals, keys::NodeSigner, proposals::Permit, slot::Slot};
+use super::{
+    Call, CommandError, Done, Policies, Proposals, TokenRequest, keys::NodeSigner,
+    proposals::Permit, slot::Slot,
+};
 use crate::{
     clock,
     domain::{
-        Action, Agent, AgentId, AgentTokensRevoked, CreateAgent, Environment, IssueToken, Outcome,
-        Refusal, RotateAgentKey, Tenant, TokenDetails, TokenId, TokenRef, TokenRevoked,
+        Action, Agent, AgentId, AgentTokensRevoked, Approval, ApprovalId, CreateAgent,
+        DeclineToken, End, Environment, IssueToken, Judged, Outcome, Refusal, RotateAgentKey,
+        RuleRef, SignedRequest, Tenant, Throttled, TokenDetails, TokenId, TokenRef, TokenRevoked,
         UpdateAgent,
     },
-    mint,
+    limits, mint,
     secrets::{self, KeyKind, Secret},
     token,
     verify::prefix_of,
 };
-
-/// How often a token is signed anew when its key was retired under its feet.
-const SIGN_ATTEMPTS_MAX: usize = 3;
 
 /// A new agent, as asked for.
 #[derive(Debug, Clone)]
@@ -78,6 +79,22 @@ pub struct NewToken {
     pub target_service: String,
     /// What it is for.
     pub intent: Option<String>,
+    /// The agent's signature on the request, verified.
+    pub signed: Option<SignedRequest>,
+    /// The approval that is collected.
+    pub approval: Option<ApprovalId>,
+}
+
+/// What a token request came to.
+pub enum TokenAnswer {
+    /// Granted.
+    Issued(IssuedToken),
+    /// Somebody has to agree first.
+    Pending(Arc<Approval>),
+    /// Refused by this rule, or because no rule grants it.
+    Denied(Option<RuleRef>),
+    /// Refused because too many were granted lately.
+    Throttled(Throttled),
 }
 
 /// A token that was issued.
@@ -181,16 +198,20 @@ impl Agents {
         expect(done, tokens_revoked)
     }
 
-    /// Issues a token.
+    /// Asks for a token.
     pub async fn issue_token(
         &self,
         call: Call,
         token: NewToken,
-    ) -> Result<Done<IssuedToken>, CommandError> {
+    ) -> Result<Done<TokenAnswer>, CommandError> {
         let (done, keepsake) = self.ask(call, Request::IssueToken(token)).await?;
-        let Keepsake::Token(token) = keepsake else { return Err(mismatch()) };
-        expect(done, |outcome| match outcome {
-            Outcome::TokenIssued(details) => Some(IssuedToken { token, details }),
+        expect(done, |outcome| match (outcome, keepsake) {
+            (Outcome::TokenIssued(details), Keepsake::Token(token)) => {
+                Some(TokenAnswer::Issued(IssuedToken { token, details }))
+            }
+            (Outcome::ApprovalPending(approval), _) => Some(TokenAnswer::Pending(approval)),
+            (Outcome::TokenDenied(rule), _) => Some(TokenAnswer::Denied(rule)),
+            (Outcome::TokenThrottled(by), _) => Some(TokenAnswer::Throttled(by)),
             _ => None,
         })
     }
@@ -248,6 +269,7 @@ fn mismatch() -> CommandError {
 #[derive(Clone)]
 pub(super) struct Arguments {
     pub(super) proposals: Proposals,
+    pub(super) policies: Policies,
     pub(super) signer: Arc<ArcSwapOption<NodeSigner>>,
     pub(super) issuer: Arc<str>,
 }
@@ -299,23 +321,35 @@ impl Arguments {
         Ok((done, keepsake))
     }
 
-    /// Signs and proposes; again with the new key if the old one was retired in between.
+    /// Judges, signs if that is called for, and proposes; again if what it was judged by or signed
+    /// with was changed in between.
     async fn issue(&self, permit: Permit, call: Call, wanted: &NewToken) -> Answer {
         let mut attempt = 1;
         loop {
-            let (action, token) = self.sign(wanted)?;
+            let judged = self.policies.judge(wanted.to_request()).await?;
+            let is_granted = match judged.verdict.end {
+                End::Allow(_) => true,
+                End::Deny(_) => false,
+                // Whether it has been approved is for the core to say.
+                End::RequireApproval(_) => wanted.approval.is_some(),
+            };
+            let (action, keepsake) = if is_granted {
+                self.sign(wanted, judged)?
+            } else {
+                (decline(wanted, judged), Keepsake::None)
+            };
             match self.proposals.propose_admitted(&permit, call.clone(), action).await {
-                Err(CommandError::Refused(Refusal::SigningKeyDead(())))
-                    if attempt < SIGN_ATTEMPTS_MAX =>
+                Err(CommandError::Refused(Refusal::Stale(()) | Refusal::SigningKeyDead(())))
+                    if attempt < limits::JUDGE_ATTEMPTS_MAX =>
                 {
                     attempt += 1;
                 }
-                result => return result.map(|done| (done, Keepsake::Token(token))),
+                result => return result.map(|done| (done, keepsake)),
             }
         }
     }
 
-    fn sign(&self, wanted: &NewToken) -> Result<(Action, String), CommandError> {
+    fn sign(&self, wanted: &NewToken, judged: Judged) -> Result<(Action, Keepsake), CommandError> {
         let signer = self.signer.load();
         let signer = signer.as_ref().ok_or(CommandError::NotReady("it has no signing key yet"))?;
         let id = TokenId::from_ulid(mint::ulid());
@@ -346,10 +380,40 @@ impl Arguments {
             intent: wanted.intent.clone(),
             issued_at,
             expires_at,
-            signed_by_key_epoch: None,
+            signed: wanted.signed,
+            judged,
+            approval: wanted.approval,
         });
-        Ok((action, token))
+        Ok((action, Keepsake::Token(token)))
     }
+}
+
+impl NewToken {
+    /// The request, as policies see it.
+    fn to_request(&self) -> TokenRequest {
+        TokenRequest {
+            tenant: self.tenant,
+            agent: self.agent,
+            scope: self.scope.clone(),
+            ttl_s: self.ttl_s,
+            target_service: self.target_service.clone(),
+            intent: self.intent.clone(),
+            signed: self.signed.is_some(),
+        }
+    }
+}
+
+fn decline(wanted: &NewToken, judged: Judged) -> Action {
+    Action::DeclineToken(DeclineToken {
+        id: ApprovalId::from_ulid(mint::ulid()),
+        agent: wanted.agent,
+        scope: wanted.scope.clone(),
+        ttl_s: wanted.ttl_s,
+        target_service: wanted.target_service.clone(),
+        intent: wanted.intent.clone(),
+        signed: wanted.signed,
+        judged,
+    })
 }
 
 fn create(wanted: NewAgent) -> (Action, Keepsake) {

@@ -10,15 +10,17 @@ mod agents;
 mod call;
 mod key_store;
 mod keys;
+mod policies;
 mod proposals;
 mod slot;
 mod supervisor;
 mod upkeep;
 
-pub use agents::{Agents, CreatedAgent, IssuedToken, NewAgent, NewToken};
+pub use agents::{Agents, CreatedAgent, IssuedToken, NewAgent, NewToken, TokenAnswer};
 pub use call::{Call, CommandError, Done};
 pub use key_store::{KeyStore, KeyStoreError};
 pub use keys::Keys;
+pub use policies::{CheckError, Explained, Policies, TokenRequest};
 pub use proposals::Proposals;
 pub use supervisor::{Settings, Supervisor};
 pub use upkeep::KeyUse;

@@ -8,17 +8,18 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use arc_swap::ArcSwapOption;
 use authrai_cluster::Handle;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
-use tokio::task::JoinHandle;
+use tokio::{sync::Semaphore, task::JoinHandle};
 use tracing::{error, warn};
 
 use super::{
-    Agents, KeyStore, KeyUse, Keys, Proposals,
+    Agents, KeyStore, KeyUse, Keys, Policies, Proposals,
     agents::{self, AgentsActor},
     keys::{self, KeysActor},
+    policies::{self, PoliciesActor},
     slot::Slot,
     upkeep::{self, UpkeepActor},
 };
-use crate::{machine::AuthMachine, verify::Views};
+use crate::{limits, machine::AuthMachine, verify::Views};
 
 /// Deaths of one child after which restarts are paused between.
 const QUICK_RESTARTS_MAX: u32 = 3;
@@ -49,6 +50,8 @@ pub struct Supervisor {
     pub proposals: Proposals,
     /// Agents and tokens.
     pub agents: Agents,
+    /// What policies say of token requests.
+    pub policies: Policies,
     /// This node's signing keys.
     pub keys: Keys,
     /// Where uses of API keys are noted.
@@ -69,6 +72,7 @@ impl Supervisor {
         Ok(Self {
             root,
             finished,
+            policies: children.agents.policies.clone(),
             agents: Agents::new(children.agents_slot.clone(), proposals.clone()),
             keys: Keys::new(children.keys_slot.clone(), Arc::clone(&children.keys.signer)),
             children,
@@ -90,6 +94,11 @@ impl Supervisor {
         kill(&self.children.agents_slot);
     }
 
+    /// Kills the policies actor, as a crash would. For tests of the restart.
+    pub fn kill_policies(&self) {
+        kill(&self.children.policies_slot);
+    }
+
     /// Kills the keys actor, as a crash would. For tests of the restart.
     pub fn kill_keys(&self) {
         kill(&self.children.keys_slot);
@@ -106,10 +115,11 @@ fn kill<M: ractor::Message>(slot: &Slot<M>) {
 enum Child {
     Agents,
     Keys,
+    Policies,
     Upkeep,
 }
 
-const CHILDREN: [Child; 3] = [Child::Keys, Child::Agents, Child::Upkeep];
+const CHILDREN: [Child; 4] = [Child::Keys, Child::Policies, Child::Agents, Child::Upkeep];
 
 /// How each child is started, and where it is then found.
 #[derive(Clone)]
@@ -118,6 +128,8 @@ struct Children {
     agents_slot: Slot<agents::Message>,
     keys: keys::Arguments,
     keys_slot: Slot<keys::Message>,
+    policies: policies::Arguments,
+    policies_slot: Slot<policies::Message>,
     upkeep: upkeep::Arguments,
 }
 
@@ -126,8 +138,14 @@ impl Children {
         let Settings { node, handle, views, key_store, issuer, rotate_keys_every } = settings;
         let signer = Arc::new(ArcSwapOption::empty());
         let may_serve: Arc<dyn Fn() -> bool + Send + Sync> = Arc::new(move || handle.may_serve());
+        let policies = policies::Arguments {
+            views: views.clone(),
+            threads: Arc::new(Semaphore::new(limits::POLICY_THREADS_MAX)),
+        };
+        let policies_slot = Slot::default();
         Self {
             agents: agents::Arguments {
+                policies: Policies::new(policies_slot.clone(), &policies),
                 proposals: proposals.clone(),
                 signer: Arc::clone(&signer),
                 issuer,
@@ -143,6 +161,8 @@ impl Children {
                 may_serve: Arc::clone(&may_serve),
             },
             keys_slot: Slot::default(),
+            policies,
+            policies_slot,
             upkeep: upkeep::Arguments {
                 node,
                 proposals: proposals.clone(),
@@ -167,6 +187,13 @@ impl Children {
                     Actor::spawn_linked(None, KeysActor, self.keys.clone(), root).await?;
                 let id = actor.get_id();
                 self.keys_slot.fill(actor);
+                Ok(id)
+            }
+            Child::Policies => {
+                let (actor, _) =
+                    Actor::spawn_linked(None, PoliciesActor, self.policies.clone(), root).await?;
+                let id = actor.get_id();
+                self.policies_slot.fill(actor);
                 Ok(id)
             }
             Child::Upkeep => {

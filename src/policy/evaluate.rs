@@ -91,8 +91,8 @@ enum AgentPattern {
     Glob(Glob),
 }
 
-/// A policy, ready to be evaluated.
-#[derive(Debug)]
+/// A policy, ready to be evaluated. Clones share it.
+#[derive(Debug, Clone)]
 pub struct CompiledPolicy {
     source: Arc<Policy>,
     rules: Vec<Arc<CompiledRule>>,

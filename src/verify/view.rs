@@ -25,6 +25,11 @@ impl Views {
         self.0.load()
     }
 
+    /// The newest view, to be held across waits.
+    pub fn load_full(&self) -> Arc<View> {
+        self.0.load_full()
+    }
+
     /// Replaces the view.
     pub fn publish(&self, view: View) {
         self.0.store(Arc::new(view));
