@@ -120,7 +120,6 @@ pub const SEQ_MAX: u64 = (1 << 53) - 1;
 /// Longest row of an export that the offline check reads; a row is at most a record twice over.
 pub const AUDIT_ROW_MAX_BYTES: usize = 4 * 1024 * 1024;
 
-
 /// Most policies of one organisation's environment.
 pub const POLICIES_PER_TENANT_MAX: usize = 1_000;
 /// Most rules in one policy.

@@ -135,6 +135,7 @@ impl Server {
             views,
             proposals: supervisor.proposals.clone(),
             agents: supervisor.agents.clone(),
+            policies: supervisor.policies.clone(),
             keys: supervisor.keys.clone(),
             key_use: supervisor.key_use.clone(),
             audit: AuditLog::new(Arc::new(node.handle().journal())),

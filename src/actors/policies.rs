@@ -323,10 +323,7 @@ fn evaluate(set: &PolicySet, asked: &Asked, in_full: bool) -> Explanation {
 
 impl Compiled {
     /// Compiles `policies`, those that have changed since `older`.
-    fn new<'a>(
-        policies: impl Iterator<Item = &'a Arc<Policy>>,
-        older: Option<&Self>,
-    ) -> Self {
+    fn new<'a>(policies: impl Iterator<Item = &'a Arc<Policy>>, older: Option<&Self>) -> Self {
         let compile = |policy: &Arc<Policy>| {
             let known = older.and_then(|older| older.policies.get(&policy.id));
             match known.filter(|known| known.source() == policy) {

@@ -55,7 +55,7 @@ macro_rules! permissions {
 
 permissions! {
     AgentsRead, AgentsWrite, TokensIssue, TokensRead, TokensRevoke, ApiKeysRead, ApiKeysWrite,
-    AuditRead,
+    AuditRead, PoliciesRead, PoliciesWrite, ApprovalsRead, ApprovalsWrite,
 }
 
 /// An API key that is alive and holds permission `P`.

@@ -53,7 +53,7 @@ impl<S: Send + Sync, T: FromFields> FromRequest<S> for OptionalBody<T> {
     }
 }
 
-fn read_object<T: FromFields>(bytes: &[u8]) -> Result<T, Problem> {
+pub(super) fn read_object<T: FromFields>(bytes: &[u8]) -> Result<T, Problem> {
     let value: Value = json::parse(bytes).map_err(|error| match error {
         JsonError::Malformed(said) => Problem::new(
             Code::INVALID_JSON,
@@ -72,7 +72,7 @@ fn read_object<T: FromFields>(bytes: &[u8]) -> Result<T, Problem> {
 }
 
 /// JSON is `application/json` or any `application/…+json`, such as that of a merge patch.
-fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let mut parts = declared.unwrap_or_default().split(';').map(str::trim);
     let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
@@ -91,7 +91,10 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     ))
 }
 
-async fn receive(headers: &HeaderMap, body: Bytes) -> Result<axum::body::Bytes, Problem> {
+pub(super) async fn receive(
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Result<axum::body::Bytes, Problem> {
     let declared = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok())

@@ -6,7 +6,7 @@
 use super::problem::{Code, Problem};
 use crate::{
     actors::CommandError,
-    domain::{AgentStatus, Kind, Refusal},
+    domain::{AgentStatus, ApprovalStatus, Kind, Refusal, RuleRef, Throttled},
 };
 
 impl From<CommandError> for Problem {
@@ -121,6 +121,38 @@ impl From<Refusal> for Problem {
                 "This agent must sign its token requests with its secret key (RFC 9421), and this \
                  one is not signed.",
             ),
+            Refusal::Stale(()) => Problem::new(
+                Code::NOT_READY,
+                "The policies or the agent were changed again and again while the request was \
+                 judged. Nothing was issued; try again.",
+            ),
+            Refusal::SignatureOutOfTime(_) => Problem::new(
+                Code::INVALID_SIGNATURE,
+                "The request's signature is too old, has run out, or is from the future: it counts \
+                 for 60 seconds from its `created`. Sign the request anew, and check your clock.",
+            ),
+            Refusal::NonceUsed(()) => Problem::new(
+                Code::NONCE_USED,
+                "A request with this nonce was seen before, and each counts once. Sign the request \
+                 anew, with a fresh nonce.",
+            ),
+            Refusal::ApprovalStale(()) => Problem::new(
+                Code::APPROVAL_STALE,
+                "The policies have changed since the approval was asked for: the rule that asked \
+                 is not the one that decides now. Ask again, without approval_id.",
+            ),
+            Refusal::ApprovalNot(status) => approval_not(status),
+            Refusal::ApprovalElsewhere(()) => Problem::invalid_field(
+                "approval_id",
+                "is an approval of another request; send the request exactly as it was approved",
+            ),
+            Refusal::PoliciesTooExpensive(most) => Problem::invalid_field(
+                "rules",
+                format!(
+                    "would make all active policies together take more than {most} steps to \
+                     evaluate; use fewer conditions and patterns, or deactivate a policy"
+                ),
+            ),
         }
     }
 }
@@ -157,6 +189,52 @@ fn agent_not_active(status: AgentStatus) -> Problem {
     }
 }
 
+fn approval_not(status: ApprovalStatus) -> Problem {
+    let (code, detail) = match status {
+        ApprovalStatus::Pending => (
+            Code::APPROVAL_PENDING,
+            "Nobody has answered the approval yet. Wait, or ask an approver.",
+        ),
+        ApprovalStatus::Approved => (Code::APPROVAL_APPROVED, "The approval is given already."),
+        ApprovalStatus::Denied => {
+            (Code::APPROVAL_DENIED, "The approval was denied. Ask again, without approval_id.")
+        }
+        ApprovalStatus::Expired => {
+            (Code::APPROVAL_EXPIRED, "The approval has run out. Ask again, without approval_id.")
+        }
+        ApprovalStatus::Consumed => (
+            Code::APPROVAL_CONSUMED,
+            "The token was collected, which works once. Ask again, without approval_id.",
+        ),
+    };
+    Problem::new(code, detail)
+}
+
+/// A rule denies a token, or none grants it.
+pub fn policy_denied(rule: Option<RuleRef>) -> Problem {
+    let detail = match rule {
+        Some(RuleRef { policy, rule }) => format!(
+            "Rule {rule} of the policy {policy} denies this token. POST /v1/policies/simulate says \
+             which rules match."
+        ),
+        None => "No policy grants this token, and the organisation's default is to deny.".into(),
+    };
+    Problem::new(Code::POLICY_DENIED, detail).by_policy(rule.map(|rule| rule.policy))
+}
+
+/// A throttle lets no more tokens through for now.
+pub fn policy_throttled(by: &Throttled) -> Problem {
+    let RuleRef { policy, rule } = by.rule;
+    let detail = format!(
+        "Rule {rule} of the policy {policy} has let through as many tokens as it may for now. Try \
+         again in {} seconds.",
+        by.retry_after_s
+    );
+    Problem::new(Code::POLICY_THROTTLED, detail)
+        .by_policy(Some(policy))
+        .retry_after(by.retry_after_s)
+}
+
 const fn noun(kind: Kind) -> &'static str {
     match kind {
         Kind::Organization(()) => "organisation",
@@ -165,6 +243,8 @@ const fn noun(kind: Kind) -> &'static str {
         Kind::Agent(()) => "agent",
         Kind::Token(()) => "live token",
         Kind::SigningKey(()) => "signing key",
+        Kind::Policy(()) => "policy",
+        Kind::Approval(()) => "approval",
     }
 }
 
@@ -201,6 +281,17 @@ mod tests {
             (Refusal::Invalid(("scope".into(), "is wrong".into())), 422, "validation_failed"),
             (Refusal::AgentKeyReplaced(()), 409, "agent_key_replaced"),
             (Refusal::SignatureRequired(()), 401, "signature_required"),
+            (Refusal::Stale(()), 503, "not_ready"),
+            (Refusal::SignatureOutOfTime(1), 401, "invalid_signature"),
+            (Refusal::NonceUsed(()), 401, "nonce_used"),
+            (Refusal::ApprovalStale(()), 409, "approval_stale"),
+            (Refusal::ApprovalNot(ApprovalStatus::Pending), 409, "approval_pending"),
+            (Refusal::ApprovalNot(ApprovalStatus::Approved), 409, "approval_approved"),
+            (Refusal::ApprovalNot(ApprovalStatus::Denied), 409, "approval_denied"),
+            (Refusal::ApprovalNot(ApprovalStatus::Expired), 409, "approval_expired"),
+            (Refusal::ApprovalNot(ApprovalStatus::Consumed), 409, "approval_consumed"),
+            (Refusal::ApprovalElsewhere(()), 422, "validation_failed"),
+            (Refusal::PoliciesTooExpensive(5), 422, "validation_failed"),
         ] {
             let problem = Problem::from(CommandError::Refused(refusal));
             assert_eq!((problem.code.status, problem.code.name), (status, name));

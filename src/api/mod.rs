@@ -7,6 +7,7 @@
 
 mod agents;
 mod api_keys;
+mod approvals;
 mod audit;
 mod auth;
 mod body;
@@ -20,12 +21,14 @@ mod metrics;
 mod openapi;
 mod organizations;
 mod pagination;
+mod policies;
 mod problem;
 mod query;
 mod reply;
 mod request;
 mod rules;
 mod schema;
+mod signed;
 mod tokens;
 mod verify;
 mod wire;
@@ -38,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    actors::{Agents, KeyUse, Keys, Proposals},
+    actors::{Agents, KeyUse, Keys, Policies, Proposals},
     audit::AuditLog,
     machine::AuthMachine,
     verify::Views,
@@ -59,6 +62,8 @@ pub struct App {
     pub proposals: Proposals,
     /// Agents and tokens.
     pub agents: Agents,
+    /// What policies say of token requests.
+    pub policies: Policies,
     /// This node's signing keys.
     pub keys: Keys,
     /// Notes when API keys are used.
@@ -90,6 +95,8 @@ fn routes() -> OpenApiRouter<App> {
         .merge(agents::router())
         .merge(tokens::router())
         .merge(verify::router())
+        .merge(policies::router())
+        .merge(approvals::router())
         .merge(audit::router())
         .merge(api_keys::router())
         .merge(organizations::router())

@@ -45,6 +45,8 @@ that sends it as `AuthRAI-Min-Index` to any node waits until that node has caugh
     tags(
         (name = "Agents", description = "Identities of agents."),
         (name = "Tokens", description = "Short-lived, scoped tokens: issue, verify, revoke."),
+        (name = "Policies", description = "Rules that decide which token requests are granted."),
+        (name = "Approvals", description = "Token requests that somebody has to agree to."),
         (name = "Audit Log", description = "Events, hash-chained and tamper-evident."),
         (name = "API Keys", description = "Keys for programmatic access."),
         (name = "Organizations", description = "Tenants. For operators."),

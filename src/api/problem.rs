@@ -15,6 +15,8 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::domain::PolicyId;
+
 /// The media type of every error.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
@@ -61,6 +63,15 @@ codes! {
     404 NO_SUCH_ROUTE = "no_such_route", "No such route";
     405 METHOD_NOT_ALLOWED = "method_not_allowed", "Method not allowed";
     408 REQUEST_TOO_SLOW = "request_too_slow", "The request arrived too slowly";
+    401 INVALID_SIGNATURE = "invalid_signature", "The request's signature does not count";
+    401 NONCE_USED = "nonce_used", "The request's nonce was used before";
+    403 POLICY_DENIED = "policy_denied", "A policy denies it";
+    409 APPROVAL_STALE = "approval_stale", "The policies have changed since";
+    409 APPROVAL_PENDING = "approval_pending", "The approval is not answered yet";
+    409 APPROVAL_APPROVED = "approval_approved", "The approval is given";
+    409 APPROVAL_DENIED = "approval_denied", "The approval was denied";
+    409 APPROVAL_EXPIRED = "approval_expired", "The approval has run out";
+    409 APPROVAL_CONSUMED = "approval_consumed", "The approval was collected";
     409 AGENT_PAUSED = "agent_paused", "The agent is paused";
     409 AGENT_REVOKED = "agent_revoked", "The agent is revoked";
     409 AGENT_KEY_REPLACED = "agent_key_replaced", "The agent's key was replaced";
@@ -69,6 +80,7 @@ codes! {
     413 BODY_TOO_LARGE = "body_too_large", "The body is too large";
     422 VALIDATION_FAILED = "validation_failed", "The request is not valid";
     422 INDEX_UNKNOWN = "index_unknown", "The log does not reach that far";
+    429 POLICY_THROTTLED = "policy_throttled", "A policy lets no more through for now";
     429 LIMIT_REACHED = "limit_reached", "A limit of the system is reached";
     500 INTERNAL_ERROR = "internal_error", "Something went wrong inside";
     500 AUDIT_DAMAGED = "audit_damaged", "The audit log is damaged";
@@ -102,6 +114,8 @@ pub struct Problem {
     pub detail: Cow<'static, str>,
     /// The faulty fields, of a 422 or a 400.
     pub errors: Vec<FieldError>,
+    /// The policy that refused.
+    pub policy_id: Option<PolicyId>,
     /// After how many seconds another try makes sense.
     pub retry_after_s: Option<u64>,
     /// The challenge of a 401.
@@ -130,6 +144,10 @@ pub struct ProblemBody<'a> {
     /// Each faulty field of the request.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub errors: &'a [FieldError],
+    /// The policy that refused, when one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = super::schema::PolicyId, required = false)]
+    pub policy_id: Option<String>,
 }
 
 impl Problem {
@@ -137,7 +155,8 @@ impl Problem {
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         let retry_after_s = (code.status == 503 || code.status == 429).then_some(1);
         let challenge = (code.status == 401).then_some("Bearer realm=\"authrai\"");
-        Self { code, detail: detail.into(), errors: Vec::new(), retry_after_s, challenge }
+        let detail = detail.into();
+        Self { code, detail, errors: Vec::new(), policy_id: None, retry_after_s, challenge }
     }
 
     /// A request that is well-formed but wrong in these fields.
@@ -160,6 +179,12 @@ impl Problem {
         Self { errors, ..self }
     }
 
+    /// Names the policy that refused.
+    #[must_use]
+    pub fn by_policy(self, policy_id: Option<PolicyId>) -> Self {
+        Self { policy_id, ..self }
+    }
+
     /// Says when another try makes sense.
     #[must_use]
     pub fn retry_after(self, seconds: u64) -> Self {
@@ -176,6 +201,7 @@ impl Problem {
             code: self.code.name,
             request_id,
             errors: &self.errors,
+            policy_id: self.policy_id.map(|id| id.to_string()),
         };
         serde_json::to_vec(&body).unwrap_or_default()
     }

@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     actors::Done,
-    domain::{AgentId, ApiKeyId, Kind, OperatorKeyId, OrgId, Outcome, SigningKeyId, TokenId},
+    domain::{
+        AgentId, ApiKeyId, ApprovalId, Kind, OperatorKeyId, OrgId, Outcome, PolicyId, SigningKeyId,
+        TokenId,
+    },
 };
 
 /// The place of a write in the log.
@@ -39,8 +42,10 @@ macro_rules! path_ids {
 path_ids! {
     AgentId => Agent,
     ApiKeyId => ApiKey,
+    ApprovalId => Approval,
     OperatorKeyId => OperatorKey,
     OrgId => Organization,
+    PolicyId => Policy,
     SigningKeyId => SigningKey,
     TokenId => Token,
 }
@@ -71,6 +76,11 @@ impl<T> Written<T> {
     /// Something was made: 201.
     pub fn created(done: Done<T>) -> Self {
         Self { status: StatusCode::CREATED, done }
+    }
+
+    /// Something was begun: 202.
+    pub fn accepted(done: Done<T>) -> Self {
+        Self { status: StatusCode::ACCEPTED, done }
     }
 
     /// Something was changed: 200.

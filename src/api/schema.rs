@@ -92,6 +92,14 @@ fn metadata(entry: impl Into<Schema>) -> ObjectBuilder {
         .examples([json!({"region": "eu-west-1"})])
 }
 
+fn patterns(item: ObjectBuilder, example: &str) -> ArrayBuilder {
+    ArrayBuilder::new()
+        .items(item)
+        .min_items(Some(1))
+        .max_items(Some(limits::PATTERNS_MAX))
+        .examples([json!([example])])
+}
+
 schemas! {
     /// A name or an owner.
     Name = filled(limits::NAME_MAX_CHARS, "data-processor");
@@ -162,6 +170,34 @@ schemas! {
     SigningKeyId = id("sig");
     /// A policy's id.
     PolicyId = id("pol");
+    /// An approval's id.
+    ApprovalId = id("apr");
+    /// How far an approval has come.
+    ApprovalStatus = words(domain::ApprovalStatus::ALL.map(domain::ApprovalStatus::as_str));
+    /// What a rule does.
+    Effect = words(["allow", "deny", "throttle", "require_approval"]);
+    /// Whose tokens a throttle counts together.
+    Per = words(["agent", "owner", "organization"]);
+    /// The higher decides.
+    Priority = integer(0, limits::PRIORITY_MAX.into());
+    /// How many tokens a window lets through.
+    ThrottleLimit = integer(1, limits::THROTTLE_LIMIT_MAX);
+    /// How long a window is.
+    WindowSeconds = integer(1, limits::THROTTLE_WINDOW_MAX_S);
+    /// How long an approval waits.
+    ApprovalTtlSeconds = integer(1, limits::APPROVAL_TTL_MAX_S);
+    /// A CEL expression.
+    Condition = string()
+        .max_length(Some(limits::CONDITION_MAX_BYTES))
+        .examples([json!("request.ttl <= 300 && agent.owner == 'engineering'")]);
+    /// Texts in which `*` stands for any run of characters.
+    Patterns = patterns(string()
+        .max_length(Some(limits::PATTERN_MAX_BYTES))
+        .pattern(Some(TEXT)), "engineering*");
+    /// Scopes in which `*` stands for any run of characters.
+    ScopePatterns = patterns(string()
+        .max_length(Some(limits::SCOPE_MAX_BYTES))
+        .pattern(Some("^[A-Za-z0-9_:.*-]+$")), "db.*");
     /// An audit event's id.
     EventId = id("evt");
     /// The name of an audit event.

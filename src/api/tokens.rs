@@ -1,22 +1,35 @@
 //! Tokens: issue, list, revoke. Verifying them is in `verify.rs`.
 
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
     auth::{Caller, perm},
     body::Body,
-    error::not_found,
+    error::{not_found, policy_denied, policy_throttled},
     pagination::{List, Page},
     query::Query,
     reply::{Answer, Id, PathId, Written},
     schema,
-    wire::token::{
-        IssueToken, IssuedToken, RevokeToken, RevokedToken, Token, TokenFilter, TokensQuery,
+    signed::{self, SignedBody},
+    wire::{
+        approval::PendingApproval,
+        token::{
+            IssueToken, IssuedToken, RevokeToken, RevokedToken, Token, TokenFilter, TokensQuery,
+        },
     },
 };
-use crate::{clock, domain::TokenId};
+use crate::{
+    actors::{CommandError, Done, TokenAnswer},
+    clock,
+    domain::{AgentId, ApprovalId, ApprovalStatus, Refusal, SignedRequest, Tenant, TokenId},
+    signature::Presented,
+};
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(issue, list)).routes(routes!(get)).routes(routes!(revoke))
@@ -27,19 +40,77 @@ pub(super) fn router() -> OpenApiRouter<App> {
 /// Issues a short-lived, scoped token for an agent. Tokens are cryptographically signed with
 /// Ed25519: cut the `rai_live_` or `rai_test_` off, and any JWT library can check the rest against
 /// `/.well-known/jwks.json`.
+///
+/// Policies decide whether it is issued. When one asks for an approval, the answer is a 202; send
+/// the same request with `approval_id` once it is approved. The agent can sign the request with its
+/// secret key, and has to if it was created so: RFC 9421 with `alg="ed25519"`, `keyid` its id,
+/// `created` and `nonce`, over `"@method" "@path" "content-digest"`.
 #[utoipa::path(
     post, path = "/tokens", tag = "Tokens", operation_id = "issueToken",
     request_body = IssueToken,
-    responses((status = 201, description = "The token.", body = IssuedToken)),
+    params(
+        ("Content-Digest" = Option<String>, Header, nullable = false,
+            description = "RFC 9530; of a signed request."),
+        ("Signature-Input" = Option<String>, Header, nullable = false,
+            description = "RFC 9421; of a signed request."),
+        ("Signature" = Option<String>, Header, nullable = false,
+            description = "RFC 9421; of a signed request."),
+    ),
+    responses(
+        (status = 201, description = "The token.", body = IssuedToken),
+        (status = 202, description = "Somebody has to agree first.", body = PendingApproval),
+    ),
     security(("api_key" = ["tokens:issue"])),
 )]
 async fn issue(
     caller: Caller<perm::TokensIssue>,
     State(app): State<App>,
-    Body(body): Body<IssueToken>,
-) -> Answer<Written<IssuedToken>> {
-    let done = app.agents.issue_token(caller.call(), body.into_new_token(caller.tenant())).await?;
-    Ok(Written::created(done.map(Into::into)))
+    SignedBody { body, signature }: SignedBody<IssueToken>,
+) -> Answer<Response> {
+    let signed = match signature {
+        Some(signature) => Some(verify_signature(&app, caller.tenant(), &body, &signature)?),
+        None => None,
+    };
+    let approval = body.approval_id;
+    let wanted = body.into_new_token(caller.tenant(), signed);
+    let Done { index, value } = match app.agents.issue_token(caller.call(), wanted).await {
+        // Still pending: what was answered before is answered again.
+        Err(CommandError::Refused(Refusal::ApprovalNot(ApprovalStatus::Pending))) => {
+            return still_pending(&app, caller.tenant(), approval);
+        }
+        answer => answer?,
+    };
+    match value {
+        TokenAnswer::Issued(issued) => {
+            let issued = IssuedToken::from(issued);
+            Ok(Written::created(Done { index, value: issued }).into_response())
+        }
+        TokenAnswer::Pending(approval) => {
+            let pending = PendingApproval::from(approval.as_ref());
+            Ok(Written::accepted(Done { index, value: pending }).into_response())
+        }
+        TokenAnswer::Denied(rule) => Err(policy_denied(rule)),
+        TokenAnswer::Throttled(by) => Err(policy_throttled(&by)),
+    }
+}
+
+fn verify_signature(
+    app: &App,
+    tenant: Tenant,
+    body: &IssueToken,
+    signature: &Presented,
+) -> Answer<SignedRequest> {
+    let view = app.views.load();
+    let agent = view.state.agents.get(&body.agent_id).filter(|agent| agent.tenant == tenant);
+    signed::verify(signature, agent.ok_or_else(|| not_found(AgentId::KIND))?)
+}
+
+fn still_pending(app: &App, tenant: Tenant, approval: Option<ApprovalId>) -> Answer<Response> {
+    let view = app.views.load();
+    let approval = approval.and_then(|id| view.state.approval(tenant, id));
+    let approval = approval.ok_or_else(|| not_found(ApprovalId::KIND))?;
+    let done = Done { index: view.index, value: PendingApproval::from(approval.as_ref()) };
+    Ok(Written::accepted(done).into_response())
 }
 
 /// List live tokens

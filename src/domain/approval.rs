@@ -128,8 +128,7 @@ impl Approval {
 
     /// What tells its request apart from every other.
     fn request_digest(&self) -> Hash {
-        let request =
-            (self.agent, &self.scope, self.ttl_s, &self.target_service, &self.intent);
+        let request = (self.agent, &self.scope, self.ttl_s, &self.target_service, &self.intent);
         Sha256::digest(codec::encode(&request)).into()
     }
 

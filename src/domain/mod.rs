@@ -34,8 +34,8 @@ mod state;
 mod text;
 mod throttle;
 mod token;
-mod token_request;
 mod token_lists;
+mod token_request;
 
 pub use agent::{Agent, AgentStatus};
 pub use api_key::{ApiKey, PreviousSecret};
@@ -48,7 +48,8 @@ pub use organization::{DefaultEffect, Organization};
 pub use outcome::*;
 pub use permission::{Permission, Permissions};
 pub use policy::{
-    Allow, CheckedRules, Effect, End, Per, Policy, RequireApproval, Rule, RuleRef, Throttle, Verdict,
+    Allow, CheckedRules, Effect, End, Per, Policy, RequireApproval, Rule, RuleRef, Throttle,
+    Verdict,
 };
 pub use refusal::{Kind, LimitReached, Refusal};
 pub use signing_key::SigningKey;

@@ -19,7 +19,11 @@ pub(super) fn admit(
     signed: Option<&SignedRequest>,
 ) -> Result<Option<Fact>, Refusal> {
     let Some(signed) = signed else {
-        return if agent.require_signature { Err(Refusal::SignatureRequired(())) } else { Ok(None) };
+        return if agent.require_signature {
+            Err(Refusal::SignatureRequired(()))
+        } else {
+            Ok(None)
+        };
     };
     if signed.key_epoch != agent.key_epoch {
         return Err(Refusal::AgentKeyReplaced(()));

@@ -172,11 +172,7 @@ fn change_fields(policy: &mut Policy, change: &UpdatePolicy) -> Vec<&'static str
     changed
 }
 
-pub(super) fn delete(
-    state: &State,
-    caller: Caller<'_>,
-    id: PolicyId,
-) -> Result<Decision, Refusal> {
+pub(super) fn delete(state: &State, caller: Caller<'_>, id: PolicyId) -> Result<Decision, Refusal> {
     let policy = find(state, caller, id)?;
     let fact = Fact::PolicyDeleted(Arc::clone(policy));
     Ok(Decision::one(policy.tenant, fact, Outcome::Deleted(())))

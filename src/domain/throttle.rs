@@ -95,7 +95,10 @@ pub(super) fn ask(
             Some(window) => Window { count: window.count.saturating_add(1), ..*window },
             None => {
                 opened += 1;
-                Window { ends_at: at.saturating_add(throttle.window_s.saturating_mul(1000)), count: 1 }
+                Window {
+                    ends_at: at.saturating_add(throttle.window_s.saturating_mul(1000)),
+                    count: 1,
+                }
             }
         };
         // Two equal throttles of one policy share a window and count a token once.
@@ -131,6 +134,14 @@ impl State {
     pub(super) fn drop_throttle_window(&mut self, key: &ThrottleKey) {
         if let Some(old) = self.throttle_windows.remove(key) {
             self.throttle_window_ends.remove(&(old.ends_at, key.clone()));
+        }
+    }
+
+    /// The throttle of `verdict` that would let no request of `agent` through at `at`.
+    pub fn throttled(&self, at: Millis, agent: &Agent, verdict: &Verdict) -> Option<Throttled> {
+        match ask(self, at, agent, verdict) {
+            Ok(Passage::Stopped(by)) => Some(by),
+            Ok(Passage::Through(_)) | Err(_) => None,
         }
     }
 

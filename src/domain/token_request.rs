@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use super::{
-    Agent, AgentStatus, Approval, ApprovalId, ApprovalStatus, Decision, DeclineToken,
-    Denial, DenialReason, Effect, End, Event, Fact, IssueToken, Judged, Kind, Millis, Outcome, Refusal,
+    Agent, AgentStatus, Approval, ApprovalId, ApprovalStatus, Decision, DeclineToken, Denial,
+    DenialReason, Effect, End, Event, Fact, IssueToken, Judged, Kind, Millis, Outcome, Refusal,
     RuleRef, Seconds, State, Throttled, TokenId, approval,
     caller::Caller,
     nonce, text,
@@ -185,7 +185,8 @@ fn refuse_or_ask(
 ) -> Result<Decision, Refusal> {
     request.check()?;
     super::token::check_ttl(request.ttl_s)?;
-    if let Passage::Stopped(by) = throttle::ask(state, at, request.agent, &request.judged.verdict)? {
+    if let Passage::Stopped(by) = throttle::ask(state, at, request.agent, &request.judged.verdict)?
+    {
         return Ok(request.throttled(by));
     }
     match request.judged.verdict.end {

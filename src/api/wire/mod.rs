@@ -6,9 +6,12 @@
 
 pub mod agent;
 pub mod api_key;
+pub mod approval;
 pub mod audit;
 pub mod cluster;
 pub mod organization;
+pub mod policy;
+pub mod simulation;
 pub mod token;
 pub mod verdict;
 

@@ -13,7 +13,9 @@ use crate::{
         query::{FromQuery, Parameters},
         rules,
     },
-    domain::{AgentId, Tenant, TokenDetails, TokenId, TokenRef, TokenRevoked},
+    domain::{
+        AgentId, ApprovalId, SignedRequest, Tenant, TokenDetails, TokenId, TokenRef, TokenRevoked,
+    },
     limits,
     token::{self, scope},
 };
@@ -22,6 +24,8 @@ use crate::{
 const AN_AGENT_ID: &str = "an agent's id, agent_ and 26 characters";
 /// What a token's id looks like, for error messages.
 const A_TOKEN_ID: &str = "a token's id, tok_ and 26 characters";
+/// What an approval's id looks like, for error messages.
+const AN_APPROVAL_ID: &str = "an approval's id, apr_ and 26 characters";
 /// The target of a token that names none.
 const ANY_TARGET: &str = "any";
 
@@ -45,6 +49,9 @@ pub struct IssueToken {
     /// Human-readable description of the task.
     #[schema(value_type = Option<schema::Intent>)]
     pub intent: Option<String>,
+    /// The approval to collect, of this very request.
+    #[schema(value_type = Option<schema::ApprovalId>)]
+    pub approval_id: Option<ApprovalId>,
 }
 
 impl FromFields for IssueToken {
@@ -54,13 +61,14 @@ impl FromFields for IssueToken {
         let ttl = fields.optional("ttl", rules::integer(1..=limits::TTL_MAX_S, "seconds"));
         let target_service = fields.optional("target_service", target_service);
         let intent = fields.optional("intent", rules::text(0..=limits::INTENT_MAX_CHARS));
-        Some(Self { agent_id: agent_id?, scope: scope?, ttl, target_service, intent })
+        let approval_id = fields.optional("approval_id", rules::parsed(AN_APPROVAL_ID));
+        Some(Self { agent_id: agent_id?, scope: scope?, ttl, target_service, intent, approval_id })
     }
 }
 
 impl IssueToken {
     /// What the actor is asked for.
-    pub fn into_new_token(self, tenant: Tenant) -> actors::NewToken {
+    pub fn into_new_token(self, tenant: Tenant, signed: Option<SignedRequest>) -> actors::NewToken {
         actors::NewToken {
             tenant,
             agent: self.agent_id,
@@ -68,6 +76,8 @@ impl IssueToken {
             ttl_s: self.ttl.unwrap_or(limits::TTL_DEFAULT_S),
             target_service: self.target_service.unwrap_or_else(|| ANY_TARGET.to_owned()),
             intent: self.intent,
+            signed,
+            approval: self.approval_id,
         }
     }
 }
@@ -274,6 +284,11 @@ mod tests {
             ("target_service", json!(""), "target_service must not be empty or blank"),
             ("intent", json!("x".repeat(501)), "intent must be at most 500 characters; got 501"),
             ("approval", json!(1), "approval is not a field of this request"),
+            (
+                "approval_id",
+                json!("apr_1"),
+                "approval_id must be an approval's id, apr_ and 26 characters",
+            ),
         ] {
             assert_eq!(faults::<IssueToken>(request(field, value)), [said]);
         }
@@ -284,7 +299,7 @@ mod tests {
         let agent = AgentId::from_ulid(1);
         let body = json!({"agent_id": agent.to_string(), "scope": ["db.*", "*"], "ttl": null});
         let request: IssueToken = fields::read(body).unwrap();
-        let new = request.into_new_token(Tenant::SYSTEM);
+        let new = request.into_new_token(Tenant::SYSTEM, None);
         assert_eq!((new.ttl_s, new.target_service.as_str(), new.intent), (300, "any", None));
     }
 

@@ -32,7 +32,14 @@ fn token_request() -> IssueToken {
         intent: Some("c".into()),
         issued_at: 5,
         expires_at: 6,
-        signed_by_key_epoch: Some(7),
+        signed: Some(SignedRequest {
+            key_epoch: 7,
+            created_s: 8,
+            expires_s: Some(9),
+            nonce: hash(10),
+        }),
+        judged: Judged { policy_epoch: 11, ..judged(12, 13, End::Deny(None)) },
+        approval: Some(ApprovalId::from_ulid(14)),
     }
 }
 

@@ -53,7 +53,7 @@ fn a_token_is_refused() {
         (
             "signed with another key",
             ALICE,
-            issue(|new| new.signed_by_key_epoch = Some(1)),
+            issue(|new| new.signed = Some(SignedRequest { key_epoch: 1, ..signed(1, S0) })),
             Refusal::AgentKeyReplaced(()),
         ),
     ]);
@@ -111,14 +111,14 @@ fn an_agent_that_must_sign_gets_no_token_unsigned() {
     world.events(ALICE, Action::UpdateAgent(must_sign));
     world.refuses(vec![("unsigned", ALICE, issue(|_| {}), Refusal::SignatureRequired(()))]);
     assert_eq!(
-        world.events(ALICE, issue(|new| new.signed_by_key_epoch = Some(0))),
-        ["token.issued"]
+        world.events(ALICE, issue(|new| new.signed = Some(signed(1, S0)))),
+        ["-", "token.issued"]
     );
     let rotate = RotateAgentKey { id: agent(1), public_key: [50; 32] };
     world.events(ALICE, Action::RotateAgentKey(rotate));
     let signed_before = issue(|new| {
         new.id = tok(3);
-        new.signed_by_key_epoch = Some(0);
+        new.signed = Some(signed(2, S0));
     });
     world.refuses(vec![("old key", ALICE, signed_before, Refusal::AgentKeyReplaced(()))]);
 }

@@ -118,15 +118,32 @@ pub(crate) fn new_token(n: u128, of: u128, iat: Seconds, ttl: Seconds) -> IssueT
         intent: None,
         issued_at: iat,
         expires_at: iat.saturating_add(ttl),
-        signed_by_key_epoch: None,
+        signed: None,
+        judged: judged(of, iat, End::Allow(None)),
+        approval: None,
     })
 }
 
+/// What the policies said of a request of agent `of`, as it was made, in second `at`.
+pub(crate) fn judged(of: u128, at: Seconds, end: End) -> Judged {
+    Judged {
+        verdict: Verdict { throttles: Vec::new(), end },
+        policy_epoch: 0,
+        agent: hash(of as u8),
+        at: at.saturating_mul(1000),
+    }
+}
+
+/// A signature on a request in second `at`, by the agent's first key.
+pub(crate) fn signed(nonce: u8, at: Seconds) -> SignedRequest {
+    SignedRequest { key_epoch: 0, created_s: at, expires_s: None, nonce: hash(nonce) }
+}
+
 pub(crate) fn hashed(mut new: IssueToken) -> IssueToken {
-    let signed_by = new.signed_by_key_epoch.take();
+    let signed = new.signed.take();
     new.hash = [0; 32];
     new.hash = Sha256::digest(crate::codec::encode(&new)).into();
-    new.signed_by_key_epoch = signed_by;
+    new.signed = signed;
     new
 }
 

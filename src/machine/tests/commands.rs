@@ -42,7 +42,16 @@ impl Step {
                 let passed = at.max(state.clock) / 1000 - S0;
                 new.issued_at = new.issued_at.saturating_add(passed);
                 new.expires_at = new.expires_at.saturating_add(passed);
+                move_on(state, new.agent, at, &mut new.judged, new.signed.as_mut());
                 *new = hashed(new.clone());
+            }
+            Action::DeclineToken(new) => {
+                move_on(state, new.agent, at, &mut new.judged, new.signed.as_mut());
+            }
+            Action::Approve(id) | Action::Disapprove(id) => {
+                let count = state.approvals.len().max(1);
+                let some = state.approvals.keys().nth(usize::from(id.0[15]) % count);
+                *id = some.copied().unwrap_or(*id);
             }
             Action::RevokeToken(TokenRef::Hash(hash)) => {
                 let count = state.tokens.len().max(1);
@@ -52,6 +61,33 @@ impl Step {
             _ => {}
         }
         command
+    }
+}
+
+/// Moves what a request was judged by, and its signature, to what the log has come to; now and then
+/// they stay behind.
+fn move_on(
+    state: &State,
+    agent: AgentId,
+    at: Millis,
+    judged: &mut Judged,
+    signed: Option<&mut SignedRequest>,
+) {
+    let now = at.max(state.clock);
+    if let Some(agent) = state.agents.get(&agent) {
+        judged.policy_epoch += state.policy_epoch(agent.tenant);
+        judged.agent = agent.policy_digest();
+        let throttles = state.policies_of(agent.tenant).flat_map(|policy| {
+            let rules = policy.rules.iter().enumerate();
+            rules
+                .filter(|(_, rule)| matches!(rule.effect, Effect::Throttle(_)))
+                .map(|(place, _)| RuleRef { policy: policy.id, rule: place as u16 })
+        });
+        judged.verdict.throttles = throttles.collect();
+    }
+    judged.at = now;
+    if let Some(signed) = signed {
+        signed.created_s += now / 1000 - S0;
     }
 }
 
@@ -194,8 +230,10 @@ fn issue() -> impl Strategy<Value = Action> {
         1 => vec(text(), 0..4),
     ];
     let words = (scope, text(), option::of(text()), option::weighted(0.2, 0u32..3));
-    (0u128..24, small(), 1u8..4, lateness, ttl, words).prop_map(
-        |(id, of, signed_by, lateness, ttl, (scope, target_service, intent, epoch))| {
+    let collected = option::weighted(0.1, (0u128..12).prop_map(ApprovalId::from_ulid));
+    (0u128..24, small(), 1u8..4, lateness, ttl, words, end(), collected).prop_map(
+        |(id, of, signed_by, lateness, ttl, words, end, approval)| {
+            let (scope, target_service, intent, epoch) = words;
             let new = new_token(id, of.into(), S0 - lateness, ttl);
             let signing_key = sig(signed_by.into());
             Action::IssueToken(hashed(IssueToken {
@@ -203,11 +241,94 @@ fn issue() -> impl Strategy<Value = Action> {
                 target_service,
                 intent,
                 signing_key,
-                signed_by_key_epoch: epoch,
+                approval,
+                judged: judged(of.into(), S0, end),
+                signed: epoch.map(|key_epoch| SignedRequest { key_epoch, ..signed(1, S0) }),
                 ..new
             }))
         },
     )
+}
+
+fn policies() -> impl Strategy<Value = Action> {
+    let id = || (0u128..4).prop_map(PolicyId::from_ulid);
+    let effect = prop_oneof![
+        Just(Effect::Allow(Allow { max_ttl_s: None })),
+        Just(Effect::Deny(())),
+        (0u64..3, 0u64..60, select(vec![Per::Agent, Per::Owner, Per::Organization]))
+            .prop_map(|(limit, window_s, per)| Effect::Throttle(Throttle { limit, window_s, per })),
+        (0u64..60).prop_map(|approval_ttl_s| {
+            Effect::RequireApproval(RequireApproval { approval_ttl_s })
+        }),
+    ];
+    let rules = || {
+        vec((effect.clone(), option::of(text())), 0..4).prop_map(|rules| CheckedRules {
+            rules: rules.into_iter().map(|(effect, text)| rule(effect, text)).collect(),
+            steps: 10,
+        })
+    };
+    prop_oneof![
+        4 => (id(), text(), rules(), any::<bool>()).prop_map(|(id, name, rules, is_active)| {
+            Action::CreatePolicy(CreatePolicy {
+                id, name, description: None, priority: 100, rules, is_active
+            })
+        }),
+        2 => (id(), option::of(rules()), option::of(any::<bool>())).prop_map(
+            |(id, rules, is_active)| Action::UpdatePolicy(UpdatePolicy {
+                id, name: None, description: None, priority: None, rules, is_active
+            })
+        ),
+        1 => id().prop_map(Action::DeletePolicy),
+    ]
+}
+
+fn rule(effect: Effect, text: Option<String>) -> Rule {
+    Rule {
+        effect,
+        scopes: None,
+        agents: None,
+        owners: text.map(|text| vec![text]),
+        target_services: None,
+        model_providers: None,
+        model_names: None,
+        frameworks: None,
+        signed: None,
+        condition: None,
+    }
+}
+
+fn end() -> impl Strategy<Value = End> {
+    let place = || {
+        (0u128..4, 0u16..4)
+            .prop_map(|(policy, rule)| RuleRef { policy: PolicyId::from_ulid(policy), rule })
+    };
+    prop_oneof![
+        6 => Just(End::Allow(None)),
+        1 => place().prop_map(|place| End::Deny(Some(place))),
+        2 => place().prop_map(End::RequireApproval),
+    ]
+}
+
+fn approvals() -> impl Strategy<Value = Action> {
+    let id = || (0u128..12).prop_map(ApprovalId::from_ulid);
+    let decline =
+        (id(), small(), end(), option::weighted(0.2, 0u8..5)).prop_map(|(id, of, end, nonce)| {
+            Action::DeclineToken(DeclineToken {
+                id,
+                agent: agent(of.into()),
+                scope: vec!["db.read".into(), "mail.*".into()],
+                ttl_s: 60,
+                target_service: "any".into(),
+                intent: None,
+                signed: nonce.map(|nonce| signed(nonce, S0)),
+                judged: judged(of.into(), S0, end),
+            })
+        });
+    prop_oneof![
+        4 => decline,
+        1 => id().prop_map(Action::Approve),
+        1 => id().prop_map(Action::Disapprove),
+    ]
 }
 
 fn others() -> impl Strategy<Value = Action> {
@@ -247,6 +368,8 @@ pub(super) fn step() -> BoxedStrategy<Step> {
         3 => api_keys().boxed(),
         6 => agents().boxed(),
         9 => issue().boxed(),
+        3 => policies().boxed(),
+        6 => approvals().boxed(),
         7 => others().boxed(),
     ];
     let request_id = prop_oneof![20 => Just("req".to_owned()), 1 => text()];
