@@ -171,6 +171,10 @@ pub const NONCES_PER_AGENT_MAX: usize = 10_000;
 /// How long a nonce is remembered beyond the window in which its request counts.
 pub const NONCE_MARGIN_S: u64 = 60;
 
+/// How long a declined token request is remembered, so that a command proposed again comes to the
+/// same and is told of once.
+pub const DECLINED_MEMORY_S: u64 = 30;
+
 /// How old a verdict of the policies may be when it is applied.
 pub const VERDICT_AGE_MAX_MS: u64 = 5_000;
 /// Token requests of a node that wait to be judged by policies, or are being judged.

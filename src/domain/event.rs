@@ -9,6 +9,8 @@ use super::{
     ThrottleKey, Throttled, TokenDetails, TokenId, Window,
 };
 
+use crate::codec::stored_enum;
+
 /// What an event is about, for the audit log's columns and filters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Subject {
@@ -44,15 +46,21 @@ pub struct Denial {
     pub intent: Option<String>,
     /// Why it was refused.
     pub reason: DenialReason,
+    /// The id that was minted for the request.
+    pub request: [u8; 16],
+    /// Until when the refusal is remembered.
+    pub remembered_until: Millis,
 }
 
-/// Why policies refused a token request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DenialReason {
-    /// A rule denies it, or none grants it.
-    Policy(Option<RuleRef>),
-    /// Too many were granted lately.
-    Throttled(Throttled),
+stored_enum! {
+    /// Why policies refused a token request.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum DenialReason {
+        /// A rule denies it, or none grants it.
+        1 => Policy(Option<RuleRef>),
+        /// Too many were granted lately.
+        2 => Throttled(Throttled),
+    }
 }
 
 impl DenialReason {
@@ -164,6 +172,8 @@ pub enum Fact {
     },
     /// Bookkeeping, not audited.
     NonceForgotten(AgentId, Hash),
+    /// Bookkeeping, not audited: a refusal by policy has been remembered long enough.
+    DeclinedForgotten([u8; 16]),
     /// `signing_key.registered`
     SigningKeyRegistered(Arc<SigningKey>),
     /// `signing_key.retired`: the key as it is now.

@@ -59,6 +59,7 @@ impl Fact {
             | Self::ThrottleForgotten(_)
             | Self::NonceUsed { .. }
             | Self::NonceForgotten(..)
+            | Self::DeclinedForgotten(_)
             | Self::RetiredSecretForgotten(_) => return None,
         })
     }
@@ -164,6 +165,7 @@ impl Fact {
             | Self::ThrottleForgotten(_)
             | Self::NonceUsed { .. }
             | Self::NonceForgotten(..)
+            | Self::DeclinedForgotten(_)
             | Self::RetiredSecretForgotten(_) => Data::new(),
         }
     }

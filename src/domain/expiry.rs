@@ -25,6 +25,7 @@ pub(super) fn tick(state: &State, at: Millis) -> Decision {
         .chain(state.stopped_secrets(at))
         .chain(state.ended_windows(at))
         .chain(state.stale_nonces(at))
+        .chain(state.old_declined(at))
         .map(system)
         .chain(state.due_approvals(at))
         .take(limits::PRUNE_BATCH_MAX)
@@ -57,6 +58,7 @@ impl State {
             || self.stopped_secrets(at).next().is_some()
             || self.ended_windows(at).next().is_some()
             || self.stale_nonces(at).next().is_some()
+            || self.old_declined(at).next().is_some()
             || self.due_approvals(at).next().is_some()
             || self.signing_keys.values().any(|key| is_forgettable(key, at))
     }

@@ -14,6 +14,7 @@ mod approval;
 mod caller;
 mod change;
 mod command;
+mod declined;
 mod event;
 mod event_data;
 mod expiry;

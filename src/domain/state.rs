@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Action, Agent, AgentId, AgentStatus, ApiKey, ApiKeyId, Approval, ApprovalId, ApprovalStatus,
-    Command, Environment, Event, Fact, Hash, LiveToken, Millis, OperatorKey, OperatorKeyId, OrgId,
-    Organization, Outcome, Policy, PolicyId, Refusal, Seconds, SigningKey, SigningKeyId, Tenant,
-    ThrottleKey, TokenId, TokenLists, Window, agent, api_key, approval, caller, expiry,
-    operator_key, organization, policies, signing_key, text, token, token_request,
+    Command, DenialReason, Environment, Event, Fact, Hash, LiveToken, Millis, OperatorKey,
+    OperatorKeyId, OrgId, Organization, Outcome, Policy, PolicyId, Refusal, Seconds, SigningKey,
+    SigningKeyId, Tenant, ThrottleKey, TokenId, TokenLists, Window, agent, api_key, approval,
+    caller, expiry, operator_key, organization, policies, signing_key, text, token, token_request,
 };
 
 /// The end of an audit chain.
@@ -98,6 +98,11 @@ pub struct State {
     pub pending_approvals: OrdMap<(Tenant, Hash), ApprovalId>,
     /// Approvals by when time does something to them.
     pub approvals_due: OrdSet<(Millis, ApprovalId)>,
+    /// Token requests that policies refused lately, by the id minted for each, why, and until when
+    /// that is remembered.
+    pub declined: OrdMap<[u8; 16], (DenialReason, Millis)>,
+    /// The same by time.
+    pub declined_ends: OrdSet<(Millis, [u8; 16])>,
     /// Nonces of each agent, and until when they are remembered.
     pub nonces: OrdMap<AgentId, OrdMap<Hash, Millis>>,
     /// The same by time.
@@ -211,7 +216,10 @@ impl State {
             Fact::TokenRevoked { id, hash, revoked_at, .. } => {
                 self.mark_token_revoked(*id, *hash, *revoked_at);
             }
-            Fact::TokenDenied(_) => {}
+            Fact::TokenDenied(denial) => {
+                self.put_declined(denial.request, denial.reason, denial.remembered_until);
+            }
+            Fact::DeclinedForgotten(id) => self.drop_declined(id),
             Fact::PolicyCreated(policy)
             | Fact::PolicyUpdated(policy, _)
             | Fact::PolicyActivated(policy)

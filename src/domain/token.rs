@@ -11,8 +11,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AgentId, Decision, Event, Fact, Hash, IssueToken, Kind, Millis, Outcome, Refusal, Seconds,
-    SigningKeyId, State, Tenant, TokenId, TokenRef, TokenRevoked,
+    AgentId, ApprovalId, Decision, Event, Fact, Hash, IssueToken, Kind, Millis, Outcome, Refusal,
+    Seconds, SigningKeyId, State, Tenant, TokenId, TokenRef, TokenRevoked,
     caller::Caller,
     nonce,
     state::seconds,
@@ -87,14 +87,26 @@ pub(super) fn issue(
     if let Some(decision) = issued_before(state, &details, signing_key.number)? {
         return Ok(decision);
     }
+    if let Some(outcome) = state.declined_before(&new.id.0) {
+        return Ok(Decision::unchanged(outcome));
+    }
     let nonce = nonce::admit(state, at, agent, new.signed.as_ref())?;
     let request = Request::of_grant(agent, new);
+    let expires_at = check_times(seconds(at), new.issued_at, new.expires_at)?;
     request.fence(state, at)?;
     if !signing_key.may_sign() {
         return Err(Refusal::SigningKeyDead(()));
     }
     let nonce = nonce.map(|fact| Event { chain: agent.tenant, fact });
-    using_up(nonce, grant(state, at, &request, new, signing_key.number, details))
+    let live = LiveToken {
+        id: new.id,
+        agent: new.agent,
+        signing_key: signing_key.number,
+        token_epoch: agent.token_epoch,
+        expires_at,
+        revoked: false,
+    };
+    using_up(nonce, grant(state, at, &request, new.approval, live, details))
 }
 
 /// Issues the token, unless the policies or a bound are against it.
@@ -102,22 +114,14 @@ fn grant(
     state: &State,
     at: Millis,
     request: &Request<'_>,
-    new: &IssueToken,
-    signing_key: u32,
+    approval: Option<ApprovalId>,
+    live: LiveToken,
     details: TokenDetails,
 ) -> Result<Decision, Refusal> {
     request.check()?;
     let agent = request.agent;
-    let live = LiveToken {
-        id: new.id,
-        agent: new.agent,
-        signing_key,
-        token_epoch: agent.token_epoch,
-        expires_at: check_times(seconds(at), new.issued_at, new.expires_at)?,
-        revoked: false,
-    };
     check_room(state, agent.tenant)?;
-    let facts = match request.grant(state, at, new.approval, new.id)? {
+    let facts = match request.grant(state, at, approval, live.id)? {
         Ok(facts) => facts,
         Err(throttled) => return Ok(throttled),
     };

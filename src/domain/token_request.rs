@@ -11,6 +11,7 @@ use super::{
     DenialReason, Effect, End, Event, Fact, IssueToken, Judged, Kind, Millis, Outcome, Refusal,
     RuleRef, Seconds, State, Throttled, TokenId, approval,
     caller::Caller,
+    declined::{self, RequestId},
     nonce, text,
     text::invalid,
     throttle::{self, Passage},
@@ -25,6 +26,8 @@ pub(super) struct Request<'a> {
     pub(super) target_service: &'a str,
     pub(super) intent: Option<&'a str>,
     pub(super) judged: &'a Judged,
+    /// The id that was minted for it.
+    pub(super) id: RequestId,
 }
 
 impl<'a> Request<'a> {
@@ -36,6 +39,7 @@ impl<'a> Request<'a> {
             target_service: &new.target_service,
             intent: new.intent.as_deref(),
             judged: &new.judged,
+            id: new.id.0,
         }
     }
 
@@ -101,7 +105,7 @@ impl<'a> Request<'a> {
     ) -> Result<Result<Vec<Fact>, Decision>, Refusal> {
         let mut facts = match throttle::ask(state, at, self.agent, &self.judged.verdict)? {
             Passage::Through(counted) => counted,
-            Passage::Stopped(by) => return Ok(Err(self.throttled(by))),
+            Passage::Stopped(by) => return Ok(Err(self.throttled(at, by))),
         };
         match (self.judged.verdict.end, collected) {
             (End::Allow(_), None) => {}
@@ -118,12 +122,12 @@ impl<'a> Request<'a> {
         Ok(Ok(facts))
     }
 
-    fn throttled(&self, by: Throttled) -> Decision {
+    fn throttled(&self, at: Millis, by: Throttled) -> Decision {
         let reason = DenialReason::Throttled(by);
-        Decision::one(self.agent.tenant, self.denied(reason), Outcome::TokenThrottled(by))
+        Decision::one(self.agent.tenant, self.denied(at, reason), Outcome::TokenThrottled(by))
     }
 
-    fn denied(&self, reason: DenialReason) -> Fact {
+    fn denied(&self, at: Millis, reason: DenialReason) -> Fact {
         Fact::TokenDenied(Arc::new(Denial {
             agent: self.agent.id,
             scope: self.scope.to_vec(),
@@ -131,6 +135,8 @@ impl<'a> Request<'a> {
             target_service: self.target_service.to_owned(),
             intent: self.intent.map(str::to_owned),
             reason,
+            request: self.id,
+            remembered_until: declined::remembered_until(at),
         }))
     }
 }
@@ -163,12 +169,16 @@ pub(super) fn decline(
         target_service: &new.target_service,
         intent: new.intent.as_deref(),
         judged: &new.judged,
+        id: new.id.0,
     };
     if let Some(known) = state.approvals.get(&new.id)
         && known.tenant == agent.tenant
     {
         // Proposed again.
         return Ok(Decision::unchanged(Outcome::ApprovalPending(Arc::clone(known))));
+    }
+    if let Some(outcome) = state.declined_before(&new.id.0) {
+        return Ok(Decision::unchanged(outcome));
     }
     let nonce = nonce::admit(state, at, agent, new.signed.as_ref())?;
     let nonce = nonce.map(|fact| Event { chain: agent.tenant, fact });
@@ -187,12 +197,12 @@ fn refuse_or_ask(
     super::token::check_ttl(request.ttl_s)?;
     if let Passage::Stopped(by) = throttle::ask(state, at, request.agent, &request.judged.verdict)?
     {
-        return Ok(request.throttled(by));
+        return Ok(request.throttled(at, by));
     }
     match request.judged.verdict.end {
         End::Allow(_) => Err(invalid("judged", "grants the request")),
         End::Deny(rule) => {
-            let fact = request.denied(DenialReason::Policy(rule));
+            let fact = request.denied(at, DenialReason::Policy(rule));
             Ok(Decision::one(request.agent.tenant, fact, Outcome::TokenDenied(rule)))
         }
         End::RequireApproval(rule) => {

@@ -172,6 +172,7 @@ impl Restore {
                 check(state.agents.contains_key(&agent), "a nonce of an unknown agent")?;
                 state.put_nonce(agent, nonce, until);
             }
+            Record::Declined((id, reason, until)) => state.put_declined(id, reason, until),
             Record::End(_) => return Err("an end before the end"),
         }
         Ok(())
@@ -205,6 +206,7 @@ fn place(state: &State, record: &Record) -> Place {
         Record::ThrottleWindow((key, _)) => (22, key.place()),
         Record::Approval(approval) => (23, approval.id.0.to_vec()),
         Record::Nonce((agent, nonce, _)) => (24, [agent.0.as_slice(), nonce].concat()),
+        Record::Declined((id, ..)) => (25, id.to_vec()),
         Record::End(_) => (u8::MAX, Vec::new()),
     }
 }

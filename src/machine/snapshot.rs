@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     codec::{self, stored_enum},
     domain::{
-        Agent, AgentId, ApiKey, Approval, Hash, Head, LiveToken, Millis, OperatorKey, Organization,
-        Policy, SigningKey, State, Tenant, ThrottleKey, TokenDetails, TokenId, Window,
+        Agent, AgentId, ApiKey, Approval, DenialReason, Hash, Head, LiveToken, Millis, OperatorKey,
+        Organization, Policy, SigningKey, State, Tenant, ThrottleKey, TokenDetails, TokenId,
+        Window,
     },
 };
 
@@ -64,6 +65,8 @@ stored_enum! {
         23 => Approval(Arc<Approval>),
         /// An agent's nonce, and until when it is remembered.
         24 => Nonce((AgentId, Hash, Millis)),
+        /// A token request that was declined lately, why, and until when that is remembered.
+        25 => Declined(([u8; 16], DenialReason, Millis)),
     }
 }
 
@@ -114,12 +117,14 @@ fn policy_records(state: &State) -> impl Iterator<Item = Record> {
     let nonces = state.nonces.iter().flat_map(|(agent, nonces)| {
         nonces.iter().map(move |(nonce, until)| (*agent, *nonce, *until))
     });
+    let declined = state.declined.iter().map(|(id, (reason, until))| (*id, *reason, *until));
     let policies = state.policies.values().cloned().map(Record::Policy);
     policies
         .chain(epochs.map(Record::PolicyEpoch))
         .chain(windows.map(Record::ThrottleWindow))
         .chain(state.approvals.values().cloned().map(Record::Approval))
         .chain(nonces.map(Record::Nonce))
+        .chain(declined.map(Record::Declined))
 }
 
 fn write_record(out: &mut impl Write, record: &Record) -> io::Result<()> {

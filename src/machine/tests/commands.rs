@@ -77,13 +77,21 @@ fn move_on(
     if let Some(agent) = state.agents.get(&agent) {
         judged.policy_epoch += state.policy_epoch(agent.tenant);
         judged.agent = agent.policy_digest();
-        let throttles = state.policies_of(agent.tenant).flat_map(|policy| {
-            let rules = policy.rules.iter().enumerate();
-            rules
-                .filter(|(_, rule)| matches!(rule.effect, Effect::Throttle(_)))
-                .map(|(place, _)| RuleRef { policy: policy.id, rule: place as u16 })
-        });
-        judged.verdict.throttles = throttles.collect();
+        let places = |effect: &'static str| {
+            state.policies_of(agent.tenant).flat_map(move |policy| {
+                let of_effect = move |rule: &Rule| rule.effect.as_str() == effect;
+                let rules = policy.rules.iter().enumerate();
+                rules
+                    .filter(move |(_, rule)| of_effect(rule))
+                    .map(|(place, _)| RuleRef { policy: policy.id, rule: place as u16 })
+            })
+        };
+        judged.verdict.throttles = places("throttle").collect();
+        if let (End::RequireApproval(place), Some(known)) =
+            (&mut judged.verdict.end, places("require_approval").next())
+        {
+            *place = known;
+        }
     }
     judged.at = now;
     if let Some(signed) = signed {
