@@ -420,7 +420,7 @@ fn scrub(open: &Open) -> crate::ScrubReport {
         bytes_per_second: u64::MAX,
         between: Duration::from_secs(60),
     };
-    let (scrub, thread) = Scrub::spawn(open.shared.clone(), pace);
+    let (scrub, thread) = Scrub::spawn(&open.shared, pace);
     let until = Instant::now() + Duration::from_secs(20);
     while scrub.report().passes == 0 {
         assert!(Instant::now() < until, "a pass ends in time");
@@ -465,6 +465,35 @@ fn the_background_check_reports_the_first_damage() {
             "{want}: {report:?}"
         );
     }
+}
+
+#[test]
+fn the_background_check_goes_past_a_row_that_cannot_be_read() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let open = open(dir.path());
+    let large = Record {
+        bytes: vec![0; RECORD_MAX_BYTES],
+        ..record(1)
+    };
+    open.shared.append(vec![large]).expect("appends");
+    open.append(2..=BLOCK + 10, 100);
+    let rows = scrub(&open).rows;
+    open.raw(|tree| {
+        let key = [keys::journal_row(CHAIN, 1), vec![0, 3]].concat();
+        tree.remove(key).expect("writes").expect("there");
+    });
+    let report = scrub(&open);
+    assert_eq!(report.rows, rows - 1);
+    assert!(
+        report
+            .damage
+            .is_some_and(|d| d.contains("part 3 is missing"))
+    );
+    drop(open);
+    assert_eq!(
+        super::tests::open(dir.path()).journal.head(CHAIN),
+        BLOCK + 10
+    );
 }
 
 #[test]
