@@ -11,6 +11,10 @@ pub const BODY_MAX_BYTES: usize = 1024 * 1024;
 pub const REQUEST_TIMEOUT_S: u64 = 30;
 /// How long a connection may take over the headers of a request.
 pub const HEADER_READ_TIMEOUT_S: u64 = 10;
+/// How long a request's body may take to arrive.
+pub const BODY_TIMEOUT_S: u64 = 15;
+/// Requests on one node that wait for a round to the leader; one more is a 503.
+pub const ROUND_WAITERS_MAX: usize = 4_096;
 /// How long a command may wait for its commit before the client gets a 503.
 pub const PROPOSAL_DEADLINE_MS: u64 = 10_000;
 /// Commands under way on one node; one more is a 503.
@@ -80,3 +84,38 @@ pub const ROTATION_GRACE_MAX_S: u64 = 7 * 86_400;
 pub const PAGE_DEFAULT: u64 = 20;
 /// Largest page.
 pub const PAGE_MAX: u64 = 100;
+/// Furthest start of a page.
+pub const OFFSET_MAX: u64 = 10_000_000;
+
+/// Records that one audit query examines when a filter has no index; then the page ends early.
+pub const AUDIT_SCAN_MAX_RECORDS: u64 = 20_000;
+/// Records that an export, a check or a scan of the audit log holds at a time.
+pub const AUDIT_CHUNK_MAX_RECORDS: usize = 256;
+/// Bytes of records that an export, a check or a scan of the audit log holds at a time.
+pub const AUDIT_CHUNK_MAX_BYTES: usize = 1024 * 1024;
+/// Records between two turns of a check of the whole chain, so that others get to read.
+pub const AUDIT_VERIFY_TURN_RECORDS: u64 = 16_384;
+/// Threads of a node that read the audit log at the same time.
+pub const AUDIT_READERS_MAX: usize = 4;
+/// Audit requests of a node that wait for a thread to read with.
+pub const AUDIT_WAITING_MAX: usize = 256;
+/// Exports and checks of whole chains in progress on a node.
+pub const AUDIT_EXPORTS_MAX: usize = 32;
+/// Exports and checks of whole chains that one organisation has in progress on a node.
+pub const AUDIT_EXPORTS_PER_ORGANIZATION_MAX: usize = 4;
+/// Open audit streams of a node.
+pub const AUDIT_STREAMS_MAX: usize = 1_024;
+/// Open audit streams of one organisation on a node.
+pub const AUDIT_STREAMS_PER_ORGANIZATION_MAX: usize = 16;
+/// How often an audit stream says that it is alive, and looks whether its key still is.
+pub const AUDIT_STREAM_KEEP_ALIVE_S: u64 = 15;
+/// How far the `at` of a token's events may lie before its id was minted or after its longest life.
+pub const AUDIT_TOKEN_SLACK_S: u64 = 3_600;
+/// After how long it makes sense to ask for an export, a check or a stream again.
+pub const AUDIT_RETRY_AFTER_S: u64 = 10;
+/// Longest name of an audit event.
+pub const EVENT_NAME_MAX_BYTES: usize = 60;
+/// Largest place in an audit chain: the largest whole number that JSON carries safely.
+pub const SEQ_MAX: u64 = (1 << 53) - 1;
+/// Longest row of an export that the offline check reads; a row is at most a record twice over.
+pub const AUDIT_ROW_MAX_BYTES: usize = 4 * 1024 * 1024;

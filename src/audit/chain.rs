@@ -157,16 +157,10 @@ pub fn check_json(prev: &Hash, event: &Map<String, Value>) -> Result<Hash, Broke
     if told == expected { Ok(hash) } else { Err(Broken::WrongHash) }
 }
 
-/// The whole event of a journal record as JSON text, its two hashes included, or what is wrong
-/// with the record. Goes by the record's own hash and does not check it.
-///
-/// # Errors
-///
-/// [`Broken::NotARecord`].
-pub fn full_json(prev: &Hash, record: &[u8]) -> Result<String, Broken> {
-    let (hash, text) = split(record)?;
-    let open = text.strip_suffix('}').ok_or(Broken::NotARecord)?;
-    Ok(format!(r#"{open},"prev_hash":"{}","hash":"{}"}}"#, hex::encode(prev), hex::encode(hash)))
+/// The whole event as JSON text: `jcs`, a JSON object, with its two hashes added.
+pub fn full_json(prev: &Hash, hash: &Hash, jcs: &str) -> String {
+    let open = jcs.strip_suffix('}').unwrap_or(jcs);
+    format!(r#"{open},"prev_hash":"{}","hash":"{}"}}"#, hex::encode(prev), hex::encode(hash))
 }
 
 #[cfg(test)]

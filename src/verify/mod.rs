@@ -10,3 +10,6 @@ mod view;
 pub use decide::{Question, Valid, Verdict, decide, decide_settled, prefix_of};
 pub use reason::Reason;
 pub use view::{View, Views};
+
+#[cfg(test)]
+mod tests;
