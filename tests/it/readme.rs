@@ -10,7 +10,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::process::Node;
+use crate::process::{Node, authrai};
 
 /// Printed between two blocks. No command prints a record separator.
 const SEPARATOR: char = '\u{1e}';
@@ -173,4 +173,27 @@ async fn the_commands_of_the_readme_print_what_it_shows() {
         std::fs::write(path, readme).expect("written");
     }
     node.stop();
+}
+
+#[test]
+fn the_exit_codes_of_the_readme_are_those_of_the_help() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(path).expect("README.md");
+    let help = authrai(&["--help"]).output().expect("the binary").stdout;
+    let help = String::from_utf8(help).expect("UTF-8");
+    let (_, codes) = help.split_once("Exit codes:").expect("a list");
+    let expected: Vec<String> = codes
+        .lines()
+        .filter_map(|line| line.trim().split_once("  "))
+        .map(|(code, meaning)| format!("| {code} | {meaning} |"))
+        .collect();
+    assert!(expected.len() > 8, "{help}");
+    let (_, section) = readme.split_once("### Exit codes").expect("a section");
+    let rows: Vec<&str> = section
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .skip(2)
+        .take(expected.len())
+        .collect();
+    assert_eq!(rows, expected);
 }
