@@ -296,6 +296,7 @@ mod tests {
             name: "acme".into(),
             default_effect: crate::domain::DefaultEffect::Allow,
             created_at: 0,
+            updated_at: 0,
         };
         let chain_of = Tenant { org: organization.id, environment: Environment::Live };
         let event = Event { chain: chain_of, fact: Fact::OrganizationCreated(organization.into()) };
