@@ -17,6 +17,7 @@ pub mod machine;
 pub mod mint;
 pub mod rfc3339;
 pub mod secrets;
+pub mod server;
 pub mod setup;
 pub mod token;
 pub mod verify;

@@ -76,7 +76,7 @@ pub const OPERATOR_KEYS_MAX: usize = 100;
 pub const SIGNING_KEYS_MAX: usize = 10_000;
 /// How long a secret that has stopped is remembered, so that a command proposed again cannot revive
 /// it.
-pub const RETIRED_SECRET_MEMORY_S: u64 = 3_600;
+pub const RETIRED_SECRET_MEMORY_S: u64 = 60;
 /// Longest overlap in which a rotated API key's old secret still works.
 pub const ROTATION_GRACE_MAX_S: u64 = 7 * 86_400;
 
@@ -111,5 +111,11 @@ pub const AUDIT_STREAMS_PER_ORGANIZATION_MAX: usize = 16;
 pub const AUDIT_STREAM_KEEP_ALIVE_S: u64 = 15;
 /// How far the `at` of a token's events may lie before its id was minted or after its longest life.
 pub const AUDIT_TOKEN_SLACK_S: u64 = 3_600;
+/// After how long it makes sense to ask for an export, a check or a stream again.
+pub const AUDIT_RETRY_AFTER_S: u64 = 10;
+/// Longest name of an audit event.
+pub const EVENT_NAME_MAX_BYTES: usize = 60;
+/// Largest place in an audit chain: the largest whole number that JSON carries safely.
+pub const SEQ_MAX: u64 = (1 << 53) - 1;
 /// Longest row of an export that the offline check reads; a row is at most a record twice over.
 pub const AUDIT_ROW_MAX_BYTES: usize = 4 * 1024 * 1024;

@@ -11,8 +11,8 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
 use authrai_cluster::{Fatal, Node};
+use axum::Router;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -20,6 +20,7 @@ use tracing::{info, warn};
 use crate::{
     actors::{KeyStore, KeyStoreError, Settings, Supervisor},
     api,
+    audit::AuditLog,
     config::Config,
     limits,
     machine::AuthMachine,
@@ -136,7 +137,9 @@ impl Server {
             agents: supervisor.agents.clone(),
             keys: supervisor.keys.clone(),
             key_use: supervisor.key_use.clone(),
+            audit: AuditLog::new(Arc::new(node.handle().journal())),
             issuer,
+            rounds: Arc::new(api::ReadRounds::new(limits::ROUND_WAITERS_MAX)),
             stopping: stopping.clone(),
         };
         let mut server = Self {

@@ -7,6 +7,7 @@
 
 mod agents;
 mod api_keys;
+mod audit;
 mod auth;
 mod body;
 mod cluster;
@@ -38,6 +39,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     actors::{Agents, KeyUse, Keys, Proposals},
+    audit::AuditLog,
     machine::AuthMachine,
     verify::Views,
 };
@@ -61,6 +63,8 @@ pub struct App {
     pub keys: Keys,
     /// Notes when API keys are used.
     pub key_use: KeyUse,
+    /// The audit log of this node.
+    pub audit: AuditLog,
     /// Who signs tokens: their `iss`.
     pub issuer: Arc<str>,
     /// Rounds to the leader that requests share.
@@ -86,6 +90,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(agents::router())
         .merge(tokens::router())
         .merge(verify::router())
+        .merge(audit::router())
         .merge(api_keys::router())
         .merge(organizations::router())
         .merge(cluster::router());

@@ -71,6 +71,7 @@ codes! {
     422 INDEX_UNKNOWN = "index_unknown", "The log does not reach that far";
     429 LIMIT_REACHED = "limit_reached", "A limit of the system is reached";
     500 INTERNAL_ERROR = "internal_error", "Something went wrong inside";
+    500 AUDIT_DAMAGED = "audit_damaged", "The audit log is damaged";
     503 VERIFICATION_UNAVAILABLE = "verification_unavailable", "This node cannot answer safely now";
     503 INDEX_NOT_REACHED = "index_not_reached", "This node is still behind";
     503 OVERLOADED = "overloaded", "Too much work at once";

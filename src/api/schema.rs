@@ -160,6 +160,27 @@ schemas! {
     OperatorKeyId = id("op");
     /// A signing key's id, the `kid` of what it signs.
     SigningKeyId = id("sig");
+    /// A policy's id.
+    PolicyId = id("pol");
+    /// An audit event's id.
+    EventId = id("evt");
+    /// The name of an audit event.
+    EventName = string()
+        .pattern(Some("^[a-z_]+\\.[a-z_]+$"))
+        .max_length(Some(limits::EVENT_NAME_MAX_BYTES))
+        .examples([json!("token.issued")]);
+    /// What kind of actor caused an event.
+    ActorType = words(["api_key", "operator_key", "node", "setup"]);
+    /// Who caused an event.
+    ActorId = string()
+        .pattern(Some("^((key|op)_[0-7][0-9a-hjkmnp-tv-z]{25}|0|[1-9][0-9]{0,18}|setup)$"))
+        .examples([json!("key_01j1qz4zk8e6m2v7x9c3b5n0ah")]);
+    /// A SHA-256 in lowercase hex.
+    HashHex = string()
+        .pattern(Some("^[0-9a-f]{64}$"))
+        .examples([json!("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]);
+    /// How an export is written.
+    ExportFormatName = words(["json", "csv"]);
     /// An organisation's id.
     OrganizationId = id("org");
 }

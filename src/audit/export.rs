@@ -17,6 +17,7 @@ use crate::limits::{AUDIT_CHUNK_MAX_BYTES, AUDIT_CHUNK_MAX_RECORDS, AUDIT_SCAN_M
 pub struct Export {
     search: Search,
     format: Format,
+    head: u64,
     progress: Progress,
 }
 
@@ -30,7 +31,14 @@ enum Progress {
 impl Export {
     /// The export of what matches `filter` now.
     pub fn new(chain: Chain, filter: &Filter, format: Format) -> Result<Self, AuditError> {
-        Ok(Self { search: Search::new(chain, filter)?, format, progress: Progress::Start })
+        let head = chain.head();
+        let search = Search::new(chain, filter, head)?;
+        Ok(Self { search, format, head, progress: Progress::Start })
+    }
+
+    /// Place of the last event of the chain when it started.
+    pub fn head(&self) -> u64 {
+        self.head
     }
 
     /// The next piece, of bounded size; empty when much was read and nothing matched, `None` after

@@ -16,8 +16,6 @@ mod table;
 mod verify;
 
 #[cfg(test)]
-mod testing;
-#[cfg(test)]
 mod tests;
 
 pub use export::Export;

@@ -92,7 +92,8 @@ pub enum QueryError {
 
 /// The page of `limit` matches after the first `offset`.
 pub fn page(chain: Chain, filter: &Filter, offset: u64, limit: usize) -> Result<Page, QueryError> {
-    let mut search = Search::new(chain, filter)?;
+    let head = chain.head();
+    let mut search = Search::new(chain, filter, head)?;
     let total = match filter.needs_reading() {
         true => None,
         false => search.selection.total(filter.is_whole())?,
@@ -116,7 +117,7 @@ pub fn page(chain: Chain, filter: &Filter, offset: u64, limit: usize) -> Result<
     Ok(Page { events, total, next_after_seq })
 }
 
-/// A walk through the events that match a filter, up to the head at its start.
+/// A walk through the events that match a filter, up to a head.
 pub struct Search {
     reader: Reader,
     selection: Selection,
@@ -138,8 +139,7 @@ pub enum Next {
 
 impl Search {
     /// Before the first match.
-    pub fn new(chain: Chain, filter: &Filter) -> Result<Self, AuditError> {
-        let head = chain.head();
+    pub fn new(chain: Chain, filter: &Filter, head: u64) -> Result<Self, AuditError> {
         let (from, to) = filter.times();
         let mut after = filter.after_seq;
         if let Some(from) = from {

@@ -18,6 +18,8 @@ pub enum Exit {
     Usage = 64,
     /// Stored or given data is damaged, or of another version.
     Data = 65,
+    /// A given file cannot be read.
+    NoInput = 66,
     /// A service that is needed does not answer, or an address to listen on cannot be had.
     Unavailable = 69,
     /// A mistake in AuthRAI itself.

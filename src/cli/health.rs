@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::config::Profile;
+use crate::config::{Profile, local_url};
 
 use super::{Exit, Failure, Overrides, print};
 
@@ -33,12 +33,13 @@ pub async fn run(health: Health) -> Result<(), Failure> {
         None => {
             let resolved =
                 Overrides::default().resolve(Profile::Serve, health.config, Vec::new())?;
-            resolved.config.local_url()
+            local_url(resolved.config.listen)
         }
     };
     let url = format!("{}/readyz", url.trim_end_matches('/'));
     let silent = |error: reqwest::Error| {
-        let why = std::error::Error::source(&error).map_or_else(String::new, |why| format!(": {why}"));
+        let why =
+            std::error::Error::source(&error).map_or_else(String::new, |why| format!(": {why}"));
         Failure::new(Exit::Unavailable, format!("{url} does not answer{why}. Is the node running?"))
     };
     let client = reqwest::Client::builder().timeout(TIMEOUT).build().map_err(silent)?;

@@ -30,7 +30,7 @@ pub enum Environment {
 ///
 /// # Errors
 /// If standard output cannot be written.
-pub fn run(command: Command) -> Result<(), Failure> {
+pub fn run(command: &Command) -> Result<(), Failure> {
     let Command::Generate { environment } = command;
     let kind = match environment {
         Environment::Live => KeyKind::ApiLive,

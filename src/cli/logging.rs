@@ -4,6 +4,7 @@
 //! 500, an actor's a restart, and one in the replicated machine is reported as fatal, which ends
 //! the node in order.
 
+use std::io::{self, IsTerminal};
 use std::panic;
 
 use tracing_subscriber::EnvFilter;
@@ -14,7 +15,8 @@ use crate::config::{Log, LogFormat, LogLevel};
 pub fn start(log: &Log) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(directives(log.level)))
-        .with_writer(std::io::stderr);
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
     match log.format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
@@ -26,13 +28,13 @@ pub fn start(log: &Log) {
     }));
 }
 
-/// What is logged at a level. The consensus library tells every step at `info`, which is of use
-/// only to someone who debugs it.
+/// What is logged at a level. The consensus library tells every step at `info` and warns of what is
+/// ordinary in an election, which is of use only to someone who debugs it.
 const fn directives(level: LogLevel) -> &'static str {
     match level {
         LogLevel::Error => "error",
         LogLevel::Warn => "warn",
-        LogLevel::Info => "info,openraft=warn",
+        LogLevel::Info => "info,openraft=error",
         LogLevel::Debug => "debug,openraft=info,hyper_util=info,h2=info",
         LogLevel::Trace => "trace",
     }

@@ -41,7 +41,8 @@ impl Overrides {
         more: Vec<Flag>,
     ) -> Result<Resolved, Failure> {
         let mut flags = more;
-        let named = [("--listen", "listen", &self.listen), ("--data-dir", "data_dir", &self.data_dir)];
+        let named =
+            [("--listen", "listen", &self.listen), ("--data-dir", "data_dir", &self.data_dir)];
         for (flag, key, value) in named {
             if let Some(value) = value {
                 let (flag, key, value) = (flag.to_owned(), key.to_owned(), value.clone());

@@ -2,12 +2,11 @@
 //! the default.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Config, ConfigError, Initial, KEYS, Key, Origin, Problem, Setting};
+use super::{Config, ConfigError, Initial, KEYS, Key, Origin, Problem, Setting, local_url};
 
 /// How alike a name must be to be suggested: 1 is equal.
 const LIKENESS_MIN: f64 = 0.8;
@@ -196,7 +195,8 @@ impl Values {
             let (key, origin) = ("dev.api_key", given.origin.clone());
             self.problems.push(Problem::DevOnly { key, origin });
         }
-        let url = local_url(self.text("listen"));
+        // Something that is no address is reported where `listen` is read.
+        let url = self.text("listen").parse().map_or_else(|_| "http://".to_owned(), local_url);
         self.initial("public_url", url, Origin::From("listen"));
         let issuer = self.text("public_url").trim_end_matches('/').to_owned();
         self.initial("tokens.issuer", issuer, Origin::From("public_url"));
@@ -270,21 +270,6 @@ fn toml_text<'v>(key: &Key, value: &'v DeValue<'_>) -> Result<&'v str, String> {
         DeValue::Datetime(time) => Err(format!("the date {time}")),
         DeValue::Array(_) => Err("an array".to_owned()),
         DeValue::Table(_) => Err("a table".to_owned()),
-    }
-}
-
-/// The URL of an address, as someone on the same machine would type it.
-fn local_url(listen: &str) -> String {
-    match listen.parse::<SocketAddr>() {
-        Ok(address) if address.ip().is_unspecified() => {
-            let ip: IpAddr = match address.ip() {
-                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-            };
-            format!("http://{}", SocketAddr::new(ip, address.port()))
-        }
-        // Something that is no address is reported where `listen` is read.
-        _ => format!("http://{listen}"),
     }
 }
 

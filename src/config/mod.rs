@@ -19,7 +19,7 @@ pub use layers::{Flag, Profile, Resolved, Sources};
 pub use setting::{LogFormat, LogLevel, PublicUrl, Setting};
 pub use show::{as_json, as_toml, reference};
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use secrecy::SecretString;
@@ -106,6 +106,16 @@ settings! {
             api_key: Option<SecretString> = "";
         }
     }
+}
+
+/// The URL of `listen`, as someone on the same machine would type it.
+pub fn local_url(listen: SocketAddr) -> String {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, listen.port()))
 }
 
 #[cfg(test)]

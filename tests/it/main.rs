@@ -1,7 +1,10 @@
 //! The integration tests: one binary, a file a subject.
 
 mod actors;
+mod cli;
 mod crash;
 mod export;
 mod harness;
+mod process;
+mod readme;
 mod tidy;

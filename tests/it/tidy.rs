@@ -16,7 +16,8 @@ const COMMON: &[&str] = &["limits", "rfc3339"];
 /// Each room of `src/`, and the others that it may import besides [`COMMON`]. `cluster` stands for
 /// the crate `authrai_cluster`.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("limits", &[]),
+    // The token room stands alone, so its own bounds are re-exported.
+    ("limits", &["token"]),
     ("rfc3339", &[]),
     ("clock", &[]),
     ("codec", &[]),
@@ -26,7 +27,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("secrets", &["codec"]),
     ("domain", &["token", "codec"]),
     ("verify", &["domain", "token"]),
-    ("audit/chain", &["domain", "token"]),
+    // A journal record is a plain value of the cluster crate.
+    ("audit/chain", &["domain", "token", "cluster"]),
     ("audit", &["domain", "token", "codec", "cluster"]),
     ("machine", &["cluster", "domain", "audit", "verify", "codec"]),
     (
@@ -36,6 +38,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "clock", "mint",
         ],
     ),
+    ("setup", &["actors", "domain", "mint", "secrets", "verify"]),
     ("effects", &["cluster", "domain", "verify", "actors"]),
     (
         "api",
@@ -53,7 +56,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "cli",
-        &["actors", "audit", "clock", "cluster", "config", "domain", "secrets", "server", "token"],
+        &[
+            "actors", "audit", "clock", "cluster", "config", "domain", "secrets", "server",
+            "setup", "token",
+        ],
     ),
     ("main", &["cli"]),
     ("lib", &[]),
@@ -279,7 +285,8 @@ fn every_file_says_what_it_is_and_stays_short() {
     let mut breaches = Vec::new();
     for file in sources(&["src", "cluster/src", "cluster/tests", "tests", "benches"]) {
         let (path, lines) = (file.path.display(), file.text.lines().count());
-        let has_doc = file.text.starts_with("//!") || file.path.ends_with("tests.rs");
+        let is_tests = file.path.to_string_lossy().ends_with("tests.rs");
+        let has_doc = is_tests || file.text.starts_with("//!");
         if !has_doc {
             breaches.push(format!("{path}: open it with a `//!` module doc"));
         }

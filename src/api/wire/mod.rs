@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod api_key;
+pub mod audit;
 pub mod cluster;
 pub mod organization;
 pub mod token;

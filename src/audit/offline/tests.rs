@@ -5,17 +5,17 @@ use std::io::Cursor;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::{super::testing, *};
-use crate::audit::{record::Entry, table};
+use super::*;
+use crate::audit::{record::Entry, table, tests::sample};
 
 const LENGTH: u64 = 7;
 
 /// The rows of an export, to be tampered with before they are put together.
 fn rows(format: Format) -> Vec<String> {
-    testing::links(LENGTH).zip(1..).map(|(link, seq)| row(&link, seq, format)).collect()
+    sample::links(LENGTH).zip(1..).map(|(link, seq)| row(&link, seq, format)).collect()
 }
 
-fn row(link: &testing::Link, seq: u64, format: Format) -> String {
+fn row(link: &sample::Link, seq: u64, format: Format) -> String {
     let entry = Entry::read(seq, link.prev_hash, &link.record()).unwrap();
     match format {
         Format::Json => entry.json(),
@@ -54,7 +54,7 @@ fn bad_row(file: &str, head: Option<Hash>) -> BadRow {
 }
 
 fn head() -> Hash {
-    testing::links(LENGTH).last().unwrap().hash
+    sample::links(LENGTH).last().unwrap().hash
 }
 
 const FORMATS: [Format; 2] = [Format::Json, Format::Csv];
@@ -74,7 +74,7 @@ fn an_untouched_export_is_intact() {
 
 #[test]
 fn an_older_head_vouches_for_the_rows_up_to_it() {
-    let older = testing::links(3).last().unwrap().hash;
+    let older = sample::links(3).last().unwrap().hash;
     let vouched = checked(&file(&rows(Format::Json), Format::Json), Some(older)).unwrap().vouched;
     assert_eq!(vouched, Some(3));
 }
@@ -93,7 +93,7 @@ fn the_first_bad_row_is_named_with_what_is_wrong() {
         (
             "prev_hash edited",
             |r| {
-                let before = hex::encode(testing::links(4).last().unwrap().hash);
+                let before = hex::encode(sample::links(4).last().unwrap().hash);
                 r[4] = r[4].replace(&before, &"a".repeat(64));
             },
             5,
@@ -102,7 +102,7 @@ fn the_first_bad_row_is_named_with_what_is_wrong() {
         (
             "hash edited",
             |r| {
-                let own = hex::encode(testing::links(5).last().unwrap().hash);
+                let own = hex::encode(sample::links(5).last().unwrap().hash);
                 r[4] = r[4].replace(&own, &own.to_uppercase());
             },
             5,
@@ -124,10 +124,10 @@ fn the_first_bad_row_is_named_with_what_is_wrong() {
 fn a_rewritten_row_with_a_hash_of_its_own_is_not_linked() {
     for format in FORMATS {
         let mut rows = rows(format);
-        let link = testing::links(5).last().unwrap();
+        let link = sample::links(5).last().unwrap();
         let text = link.text.replace("plain", "other");
         let hash = crate::audit::chain::event_hash(&link.prev_hash, text.as_bytes());
-        rows[4] = row(&testing::Link { text, hash, ..link }, 5, format);
+        rows[4] = row(&sample::Link { text, hash, ..link }, 5, format);
         let bad = bad_row(&file(&rows, format), None);
         assert_eq!((bad.row, bad.wrong), (6, Wrong::Unlinked));
     }

@@ -1,15 +1,18 @@
 //! Queries, exports and checks over a chain in memory.
 
+pub mod sample;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
+
+use sample::{AGENTS, Memory, NAMES};
 
 use super::{
     export::Export,
     offline::{self, Format},
     query::{Filter, Page, QueryError, page},
     source::{AuditError, Chain, Records},
-    testing::{self, AGENTS, Memory, NAMES},
     verify::Check,
 };
 use crate::{
@@ -31,27 +34,27 @@ fn seqs(page: &Page) -> Vec<u64> {
 
 /// What the filter means, event by event.
 fn is_match(filter: &Filter, seq: u64) -> bool {
-    let at = testing::at_ms(seq);
+    let at = sample::at_ms(seq);
     seq > filter.after_seq
-        && filter.event.as_ref().is_none_or(|name| name == testing::name(seq))
-        && filter.agent.is_none_or(|agent| agent == testing::agent(seq))
-        && filter.token.is_none_or(|token| token == testing::token(seq))
-        && filter.actor.as_ref().is_none_or(|actor| *actor == testing::actor(seq))
+        && filter.event.as_ref().is_none_or(|name| name == sample::name(seq))
+        && filter.agent.is_none_or(|agent| agent == sample::agent(seq))
+        && filter.token.is_none_or(|token| token == sample::token(seq))
+        && filter.actor.as_ref().is_none_or(|actor| *actor == sample::actor(seq))
         && filter.from_ms.is_none_or(|from| at >= from)
         && filter.to_ms.is_none_or(|to| at < to)
 }
 
 fn some_filter(length: u64) -> impl Strategy<Value = Filter> {
-    let time = || (0..length + 2).prop_map(testing::at_ms);
+    let time = || (0..length + 2).prop_map(sample::at_ms);
     let names = NAMES.iter().chain(&["agent.paused"]).map(|name| (*name).to_owned());
     (
         prop::option::of(prop::sample::select(names.collect::<Vec<_>>())),
         prop::option::of((0..AGENTS + 1).prop_map(|seq| match seq {
             AGENTS => crate::domain::AgentId::from_ulid(999),
-            seq => testing::agent(seq),
+            seq => sample::agent(seq),
         })),
-        prop::option::of((1..=length).prop_map(testing::token)),
-        prop::option::of((0..2u64).prop_map(testing::actor)),
+        prop::option::of((1..=length).prop_map(sample::token)),
+        prop::option::of((0..2u64).prop_map(sample::actor)),
         prop::option::of(time()),
         prop::option::of(time()),
         0..length + 2,
@@ -135,7 +138,7 @@ fn exported(chain: Chain, filter: &Filter, format: Format) -> String {
 fn an_export_in_many_pieces_is_a_whole_chain() {
     for (length, format) in [(0, Format::Json), (3_000, Format::Json), (3_000, Format::Csv)] {
         let file = exported(sample(length), &Filter::default(), format);
-        let head = testing::links(length).last().map_or([0; 32], |link| link.hash);
+        let head = sample::links(length).last().map_or([0; 32], |link| link.hash);
         let intact = offline::check(file.as_bytes(), None, Some(head)).unwrap();
         assert_eq!(intact.length, length);
     }
@@ -199,10 +202,10 @@ fn deep_offsets_and_single_filters_read_no_more_than_they_show() {
     let indexed = [
         Filter::default(),
         Filter { event: Some("token.issued".into()), ..Filter::default() },
-        Filter { agent: Some(testing::agent(3)), ..Filter::default() },
+        Filter { agent: Some(sample::agent(3)), ..Filter::default() },
         Filter {
             event: Some("token.issued".into()),
-            agent: Some(testing::agent(3)),
+            agent: Some(sample::agent(3)),
             ..Filter::default()
         },
     ];
@@ -220,9 +223,9 @@ fn deep_offsets_and_single_filters_read_no_more_than_they_show() {
 fn a_scan_that_ends_early_can_be_continued_to_the_end() {
     let length = AUDIT_SCAN_MAX_RECORDS * 2 + 50;
     let records = Arc::new(Memory::sample(length));
-    let actor = Some(testing::actor(1));
+    let actor = Some(sample::actor(1));
     let rare = Filter {
-        agent: Some(testing::agent(1)),
+        agent: Some(sample::agent(1)),
         actor: Some("key_nobody".into()),
         ..Filter::default()
     };
@@ -246,7 +249,7 @@ fn a_scan_that_ends_early_can_be_continued_to_the_end() {
 
 #[test]
 fn an_offset_beyond_the_bound_of_a_scan_is_refused() {
-    let filter = Filter { actor: Some(testing::actor(1)), ..Filter::default() };
+    let filter = Filter { actor: Some(sample::actor(1)), ..Filter::default() };
     let deep = page(sample(AUDIT_SCAN_MAX_RECORDS * 2), &filter, AUDIT_SCAN_MAX_RECORDS - 5, 1);
     assert_eq!(deep, Err(QueryError::OffsetTooDeep));
 }
@@ -264,9 +267,9 @@ fn a_damaged_event_is_named_and_never_left_out() {
     };
     let named = (Tenant::SYSTEM, 42);
     assert_eq!(error(page(damaged(), &Filter::default(), 30, 20)), named);
-    let by_agent = Filter { agent: Some(testing::agent(42)), ..Filter::default() };
+    let by_agent = Filter { agent: Some(sample::agent(42)), ..Filter::default() };
     assert_eq!(error(page(damaged(), &by_agent, 0, 100)), named);
-    let by_actor = Filter { actor: Some(testing::actor(1)), ..Filter::default() };
+    let by_actor = Filter { actor: Some(sample::actor(1)), ..Filter::default() };
     assert_eq!(error(page(damaged(), &by_actor, 0, 100)), named);
     assert_eq!(page(damaged(), &Filter::default(), 0, 41).unwrap().events.len(), 41);
     let mut export = Export::new(damaged(), &Filter::default(), Format::Json).unwrap();
@@ -285,7 +288,7 @@ fn verdict(records: Memory, head: Head) -> Option<u64> {
 
 #[test]
 fn the_check_finds_the_first_event_that_the_head_does_not_follow_from() {
-    let head = |seq| Head { seq, hash: testing::links(seq).last().map_or([0; 32], |l| l.hash) };
+    let head = |seq| Head { seq, hash: sample::links(seq).last().map_or([0; 32], |l| l.hash) };
     assert_eq!(verdict(Memory::sample(0), Head::START), None);
     assert_eq!(verdict(Memory::sample(40_000), head(40_000)), None);
     assert_eq!(verdict(Memory::sample(50), head(30)), None, "the journal may be ahead");

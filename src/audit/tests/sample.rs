@@ -10,11 +10,8 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{
-    chain,
-    source::{Records, Unread},
-};
 use crate::{
+    audit::{Records, Unread, chain},
     domain::{AgentId, EventId, Hash, TokenId},
     limits::AUDIT_SCAN_MAX_RECORDS,
     rfc3339,
