@@ -76,7 +76,7 @@ pub const OPERATOR_KEYS_MAX: usize = 100;
 pub const SIGNING_KEYS_MAX: usize = 10_000;
 /// How long a secret that has stopped is remembered, so that a command proposed again cannot revive
 /// it.
-pub const RETIRED_SECRET_MEMORY_S: u64 = 3_600;
+pub const RETIRED_SECRET_MEMORY_S: u64 = 60;
 /// Longest overlap in which a rotated API key's old secret still works.
 pub const ROTATION_GRACE_MAX_S: u64 = 7 * 86_400;
 

@@ -115,6 +115,9 @@ impl Machine for AuthMachine {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 fn undecodable(error: impl std::fmt::Display) -> Undecodable {
     Undecodable(error.to_string())
 }

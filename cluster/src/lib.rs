@@ -9,6 +9,7 @@
 //! type of theirs is public, and nothing here knows what a command means.
 
 mod codec;
+mod config;
 mod error;
 mod fatal;
 mod handle;
@@ -16,6 +17,7 @@ pub mod limits;
 mod machine;
 mod network;
 mod node;
+mod open;
 mod status;
 mod store;
 mod types;
@@ -26,10 +28,11 @@ extern crate self as authrai_cluster;
 #[path = "../tests/toy/mod.rs"]
 mod toy;
 
+pub use config::Config;
 pub use error::{Fatal, JournalError, ProposeError, StartError, Unavailable, What};
 pub use handle::{Committed, Handle};
 pub use machine::{Applied, Machine, Record, Stamp, Undecodable};
-pub use node::{Config, Node};
+pub use node::Node;
 pub use status::{Role, Status};
 pub use store::identity::ClusterId;
 pub use store::journal::Journal;

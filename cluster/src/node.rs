@@ -6,93 +6,28 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
-use openraft::{BasicNode, Raft, SnapshotPolicy};
+use openraft::{BasicNode, Raft};
 use tokio::sync::watch;
 use tokio::task;
 
 use crate::Machine;
-use crate::error::{Fatal, StartError, What};
-use crate::fatal::FatalCell;
+use crate::config::Config;
+use crate::error::{Fatal, StartError};
 use crate::handle::{Admission, Core, Handle};
-use crate::limits::READY_ATTEMPT;
+use crate::limits::{READY_ATTEMPT, RETRY_PAUSE};
 use crate::network::NoPeers;
-use crate::store::apply::{Apply, Progress};
-use crate::store::identity::{self, ClusterId, Identity};
-use crate::store::journal::JournalShared;
-use crate::store::log::{Log, LogShared};
+use crate::open::{Opened, Parts, open};
+use crate::store::apply::Apply;
+use crate::store::identity::Identity;
+use crate::store::log::Log;
 use crate::store::scrub::{Pace, Scrub};
-use crate::store::snapshot::Snapshots;
-use crate::store::writer::{self, Job, WriterHandle};
-use crate::store::{DataDir, Store};
-use crate::types::{LogId, TypeConfig};
-
-/// Where a node lives and how it behaves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// The directory that holds everything.
-    pub data_dir: PathBuf,
-    /// This node; never given to another one.
-    pub node_id: u64,
-    /// The cluster that the directory must belong to, if the caller knows. A cluster founded here
-    /// gets this id, or else a random one.
-    pub cluster_id: Option<ClusterId>,
-    /// A snapshot is written after this many log entries.
-    pub snapshot_every_entries: u64,
-    /// A snapshot is written after this many bytes of commands.
-    pub snapshot_every_bytes: u64,
-    /// Log entries kept behind a snapshot, for members that lag a little.
-    pub log_keep_entries: u64,
-    /// Cache of the store.
-    pub cache_bytes: u64,
-    /// How fast the background check reads the journal.
-    pub scrub_bytes_per_second: u64,
-    /// How long the background check rests between two passes.
-    pub scrub_pause: Duration,
-}
-
-impl Config {
-    /// Node 1 in `data_dir`, with what suits most.
-    pub fn new(data_dir: impl Into<PathBuf>) -> Config {
-        Config {
-            data_dir: data_dir.into(),
-            node_id: 1,
-            cluster_id: None,
-            snapshot_every_entries: 100_000,
-            snapshot_every_bytes: 256 * 1024 * 1024,
-            log_keep_entries: 10_000,
-            cache_bytes: 512 * 1024 * 1024,
-            scrub_bytes_per_second: 4 * 1024 * 1024,
-            scrub_pause: Duration::from_secs(6 * 60 * 60),
-        }
-    }
-
-    /// The consensus engine's settings.
-    fn raft(&self) -> openraft::Config {
-        openraft::Config {
-            cluster_name: "authrai".into(),
-            heartbeat_interval: 150,
-            election_timeout_min: 450,
-            election_timeout_max: 900,
-            // The default, 200 ms, is no time to write a whole state.
-            install_snapshot_timeout: 60_000,
-            snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_every_entries.max(1)),
-            max_in_snapshot_log_to_keep: self.log_keep_entries,
-            purge_batch_size: 1,
-            replication_lag_threshold: self.log_keep_entries.max(5_000),
-            enable_pre_vote: Some(true),
-            // A leader that restarts must be elected again: it has forgotten what it granted.
-            enable_leader_restore: Some(false),
-            ..openraft::Config::default()
-        }
-    }
-}
+use crate::types::TypeConfig;
 
 /// A running node.
 pub struct Node<M: Machine> {
@@ -104,44 +39,10 @@ pub struct Node<M: Machine> {
 
 impl<M: Machine> fmt::Debug for Node<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node").field("id", &self.core.identity.node).finish_non_exhaustive()
+        f.debug_struct("Node")
+            .field("id", &self.core.identity.node)
+            .finish_non_exhaustive()
     }
-}
-
-/// What is open on disk, and the thread that writes to it.
-struct Opened {
-    _dir: DataDir,
-    store: Arc<Store>,
-    writer: WriterHandle,
-    writer_thread: Option<JoinHandle<()>>,
-}
-
-impl Opened {
-    /// Makes everything durable and lets go of the directory.
-    fn close(mut self) -> Result<(), Fatal> {
-        let (done, result) = tokio::sync::oneshot::channel();
-        self.writer.send(Job::Barrier(done));
-        self.writer.send(Job::Stop);
-        if let Some(thread) = self.writer_thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the writer panicked");
-        }
-        self.store.close();
-        result.blocking_recv().unwrap_or(Err(Fatal::Closed))
-    }
-}
-
-/// Everything that a node is made of, before it runs.
-struct Parts<M: Machine> {
-    opened: Opened,
-    identity: Identity,
-    log: Log,
-    apply: Apply<M>,
-    journal: Arc<JournalShared>,
-    snapshots: Arc<Snapshots>,
-    progress: Arc<Progress>,
-    fatal: FatalCell,
 }
 
 impl<M: Machine> Node<M> {
@@ -152,9 +53,20 @@ impl<M: Machine> Node<M> {
         let opening = config.clone();
         let parts = task::spawn_blocking(move || open(&opening, machine, found)).await;
         let parts = parts.map_err(|e| {
-            StartError::Fatal(Fatal::Consensus { detail: format!("opening panicked: {e}") })
+            StartError::Fatal(Fatal::Consensus {
+                detail: format!("opening panicked: {e}"),
+            })
         })??;
-        let Parts { opened, identity, log, apply, journal, snapshots, progress, fatal } = parts;
+        let (opened, parts) = parts;
+        let Parts {
+            identity,
+            log,
+            apply,
+            journal,
+            snapshots,
+            progress,
+            fatal,
+        } = parts;
         let shared = log.shared.clone();
         let raft = match start_raft(&config, identity, log, apply, found).await {
             Ok(raft) => raft,
@@ -165,8 +77,10 @@ impl<M: Machine> Node<M> {
                 return Err(reason);
             }
         };
-        let pace =
-            Pace { bytes_per_second: config.scrub_bytes_per_second, between: config.scrub_pause };
+        let pace = Pace {
+            bytes_per_second: config.scrub_bytes_per_second,
+            between: config.scrub_pause,
+        };
         let (scrub, scrub_thread) = Scrub::spawn(journal.clone(), pace);
         let core = Arc::new(Core {
             raft,
@@ -189,7 +103,12 @@ impl<M: Machine> Node<M> {
             task::spawn(watch_consensus(core.clone())),
             task::spawn(snapshot_by_bytes(core.clone(), config.snapshot_every_bytes)),
         ];
-        Ok(Node { core, opened, scrub_thread, tasks })
+        Ok(Node {
+            core,
+            opened,
+            scrub_thread,
+            tasks,
+        })
     }
 
     /// A way to the running node.
@@ -204,7 +123,12 @@ impl<M: Machine> Node<M> {
 
     /// Stops: everything is durable and the directory is free when it returns.
     pub async fn shutdown(self) -> Result<(), Fatal> {
-        let Node { core, opened, scrub_thread, tasks } = self;
+        let Node {
+            core,
+            opened,
+            scrub_thread,
+            tasks,
+        } = self;
         core.stopping.send_replace(true);
         core.serving.store(false, Ordering::Release);
         for task in &tasks {
@@ -227,91 +151,6 @@ impl<M: Machine> Node<M> {
     }
 }
 
-/// Reads and checks everything on disk.
-fn open<M: Machine>(config: &Config, machine: M, found: bool) -> Result<Parts<M>, StartError> {
-    let path = &config.data_dir;
-    if !found && !identity::exists(path) {
-        return Err(StartError::NotInitialised { dir: path.clone() });
-    }
-    let dir = DataDir::lock(path)?;
-    let store = Arc::new(Store::open(path, config.cache_bytes)?);
-    let fatal = FatalCell::new();
-    let opened = open_store(config, &store, machine, &fatal);
-    match opened {
-        Ok((identity, writer, writer_thread, log, apply, journal, snapshots, progress)) => {
-            let opened = Opened { _dir: dir, store, writer, writer_thread: Some(writer_thread) };
-            Ok(Parts { opened, identity, log, apply, journal, snapshots, progress, fatal })
-        }
-        Err(error) => {
-            store.close();
-            Err(error)
-        }
-    }
-}
-
-type OpenedStore<M> = (
-    Identity,
-    WriterHandle,
-    JoinHandle<()>,
-    Log,
-    Apply<M>,
-    Arc<JournalShared>,
-    Arc<Snapshots>,
-    Arc<Progress>,
-);
-
-fn open_store<M: Machine>(
-    config: &Config,
-    store: &Arc<Store>,
-    machine: M,
-    fatal: &FatalCell,
-) -> Result<OpenedStore<M>, StartError> {
-    let path = &config.data_dir;
-    let named = |e| StartError::fatal(path, e);
-    let identity = identity::check_or_write(path, store, config.node_id, config.cluster_id)?;
-    let snapshots = Arc::new(Snapshots::open(path, identity.cluster)?);
-    let (shared, mark) = LogShared::open(path, store.clone(), fatal.clone())?;
-    let shared = Arc::new(shared);
-    let newest = snapshots.newest().and_then(|(meta, _)| meta.last_log_id);
-    check_reach(&shared, newest.as_ref()).map_err(named)?;
-    let journal = Arc::new(JournalShared::open(store.clone()).map_err(named)?);
-    let progress = Arc::new(Progress::new());
-    let (writer, thread) = writer::spawn(shared.clone(), mark);
-    let mut apply = Apply::new(
-        machine,
-        journal.clone(),
-        snapshots.clone(),
-        writer.clone(),
-        progress.clone(),
-        fatal.clone(),
-    );
-    if let Err(e) = apply.restore_newest() {
-        writer.send(Job::Stop);
-        let _ = thread.join();
-        return Err(named(e));
-    }
-    let log = Log { shared, writer: writer.clone() };
-    Ok((identity, writer, thread, log, apply, journal, snapshots, progress))
-}
-
-/// Checks that log and snapshot together hold everything that is known to be committed.
-fn check_reach(log: &LogShared, snapshot: Option<&LogId>) -> Result<(), Fatal> {
-    let index = |id: Option<&LogId>| id.map_or(0, |id| id.index());
-    let (committed, purged) = (log.committed(), log.purged());
-    let reach = log.last_index().max(index(snapshot));
-    if index(committed.as_ref()) > reach {
-        let detail =
-            format!("it ends there, although index {} is committed", index(committed.as_ref()));
-        return Err(Fatal::damaged(What::Log, format!("index {reach}"), detail));
-    }
-    if index(purged.as_ref()) > index(snapshot) {
-        let detail = format!("the log begins after index {}", index(purged.as_ref()));
-        let place = snapshot.map_or("no file".into(), |id| format!("index {}", id.index()));
-        return Err(Fatal::damaged(What::Snapshot, place, detail));
-    }
-    Ok(())
-}
-
 /// Starts the engine, founding the cluster if need be.
 async fn start_raft<M: Machine>(
     config: &Config,
@@ -320,8 +159,11 @@ async fn start_raft<M: Machine>(
     apply: Apply<M>,
     found: bool,
 ) -> Result<Raft<TypeConfig, Apply<M>>, StartError> {
-    let consensus =
-        |e: &dyn fmt::Display| StartError::Fatal(Fatal::Consensus { detail: e.to_string() });
+    let consensus = |e: &dyn fmt::Display| {
+        StartError::Fatal(Fatal::Consensus {
+            detail: e.to_string(),
+        })
+    };
     let settings = config.raft().validate().map_err(|e| consensus(&e))?;
     let raft = Raft::new(identity.node, Arc::new(settings), NoPeers, log, apply)
         .await
@@ -341,8 +183,11 @@ async fn found_or_elect<M: Machine>(
     dir: &Path,
     found: bool,
 ) -> Result<(), StartError> {
-    let consensus =
-        |e: &dyn fmt::Display| StartError::Fatal(Fatal::Consensus { detail: e.to_string() });
+    let consensus = |e: &dyn fmt::Display| {
+        StartError::Fatal(Fatal::Consensus {
+            detail: e.to_string(),
+        })
+    };
     if !raft.is_initialized().await.map_err(|e| consensus(&e))? {
         if !found {
             return Err(StartError::NotInitialised { dir: dir.into() });
@@ -352,7 +197,10 @@ async fn found_or_elect<M: Machine>(
     }
     // Whoever decides alone need not wait for others to stay silent.
     if raft.voter_ids().eq([node]) {
-        raft.trigger().elect(false).await.map_err(|e| consensus(&e))?;
+        raft.trigger()
+            .elect(false)
+            .await
+            .map_err(|e| consensus(&e))?;
     }
     Ok(())
 }
@@ -365,7 +213,7 @@ async fn become_ready<M: Machine>(core: Arc<Core<M>>) {
         if *core.stopping.borrow() || core.fatal.get().is_some() {
             return;
         }
-        task::yield_now().await;
+        tokio::time::sleep(RETRY_PAUSE).await;
     }
     core.serving.store(true, Ordering::Release);
     // A shutdown that began meanwhile has the last word.
@@ -402,7 +250,9 @@ async fn snapshot_by_bytes<M: Machine>(core: Arc<Core<M>>, every_bytes: u64) {
     let mut applied = core.progress.subscribe();
     while applied.changed().await.is_ok() {
         if core.progress.since_snapshot_bytes.load(Ordering::Relaxed) >= every_bytes {
-            core.progress.since_snapshot_bytes.store(0, Ordering::Relaxed);
+            core.progress
+                .since_snapshot_bytes
+                .store(0, Ordering::Relaxed);
             // A failure stops the engine, which is watched.
             let _ = core.raft.trigger().snapshot().await;
         }

@@ -157,3 +157,160 @@ pub fn full_json(prev: &Hash, hash: &Hash, jcs: &str) -> String {
     let open = jcs.strip_suffix('}').unwrap_or(jcs);
     format!(r#"{open},"prev_hash":"{}","hash":"{}"}}"#, hex::encode(prev), hex::encode(hash))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::{AgentId, ApiKeyId, DefaultEffect, Fact, OrgId, Organization, TokenId};
+
+    /// What RFC 8785 gives as examples, and what I-JSON texts of this kind can hold.
+    #[test]
+    fn canonical_json_is_that_of_rfc_8785() {
+        // Section 3.2.2 and 3.2.3, and the sorting example of section 3.2.3.
+        let literals = r#"{
+            "numbers": [333333333.33333329, 1E30, 4.50, 2e-3, 0.000000000000000000000000001],
+            "string": "\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/",
+            "literals": [null, true, false]
+        }"#;
+        let sorting = r#"{
+            "\u20ac": "Euro Sign", "\r": "Carriage Return",
+            "\ufb33": "Hebrew Letter Dalet With Dagesh", "1": "One",
+            "\ud83d\ude00": "Emoji: Grinning Face", "\u0080": "Control",
+            "\u00f6": "Latin Small Letter O With Diaeresis"
+        }"#;
+        for (text, canonical) in [
+            (
+                literals,
+                "{\"literals\":[null,true,false],\
+                 \"numbers\":[333333333.3333333,1e+30,4.5,0.002,1e-27],\
+                 \"string\":\"\u{20ac}$\\u000f\\nA'B\\\"\\\\\\\\\\\"/\"}",
+            ),
+            (
+                sorting,
+                "{\"\\r\":\"Carriage Return\",\"1\":\"One\",\"\u{80}\":\"Control\",\
+                 \"\u{f6}\":\"Latin Small Letter O With Diaeresis\",\"\u{20ac}\":\"Euro Sign\",\
+                 \"\u{1f600}\":\"Emoji: Grinning Face\",\
+                 \"\u{fb33}\":\"Hebrew Letter Dalet With Dagesh\"}",
+            ),
+            (r#"{"a":9007199254740991,"b":0}"#, r#"{"a":9007199254740991,"b":0}"#),
+            (r#"{ "a" : "\u202e\u0000\u001f\u007f" }"#, "{\"a\":\"\u{202e}\\u0000\\u001f\u{7f}\"}"),
+        ] {
+            let value: Value = serde_json::from_str(text).expect("JSON");
+            let got = serde_json_canonicalizer::to_string(&value).expect("canonical");
+            assert_eq!(got, canonical);
+        }
+    }
+
+    fn revoked(n: u128) -> Event {
+        Event {
+            chain: Tenant::live(OrgId::from_ulid(1)),
+            fact: Fact::TokenRevoked {
+                id: TokenId::from_ulid(n),
+                agent: AgentId::from_ulid(2),
+                hash: [3; 32],
+                revoked_at: 1_782_914_400_123,
+            },
+        }
+    }
+
+    fn linked(head: Head, event: &Event) -> (Head, Linked) {
+        let actor = Actor::ApiKey(ApiKeyId::from_ulid(4));
+        link(head, 1_782_914_400_123, &actor, "req \"1\" é", event).expect("audited")
+    }
+
+    #[test]
+    fn an_event_reads_as_the_contract_says_and_its_hash_covers_all_of_it() {
+        let (head, first) = linked(Head::START, &revoked(7));
+        let text = "{\"actor\":{\"id\":\"key_00000000000000000000000004\",\"type\":\"api_key\"},\
+            \"agent_id\":\"agent_00000000000000000000000002\",\
+            \"at\":\"2026-07-01T14:00:00.123Z\",\
+            \"data\":{\"revoked_at\":\"2026-07-01T14:00:00Z\"},\
+            \"event\":\"token.revoked\",\
+            \"id\":\"ID\",\
+            \"request_id\":\"req \\\"1\\\" é\",\"seq\":1,\
+            \"token_id\":\"tok_00000000000000000000000007\"}"
+            .replace("ID", &first.id.to_string());
+        // From the words of the contract alone: SHA-256 of 32 zero bytes and the text.
+        let hash = Sha256::new().chain_update([0; 32]).chain_update(&text).finalize();
+        assert_eq!(first.record.bytes, [hash.as_slice(), text.as_bytes()].concat());
+        assert_eq!(first.record.seq, 1);
+        assert_eq!(first.record.chain, Tenant::live(OrgId::from_ulid(1)).chain_key());
+        let agent = [b"a:".as_slice(), &AgentId::from_ulid(2).0].concat();
+        assert_eq!(first.record.tags, [b"e:token.revoked".to_vec(), agent]);
+        assert_eq!(head, Head { seq: 1, hash: hash.into() });
+        assert_eq!(first.id.minted_at_ms(), 1_782_914_400_123);
+
+        let (_, second) = linked(head, &revoked(7));
+        assert_ne!(first.id, second.id, "the place in the chain is part of the id");
+        let whole = full_json(&head.hash, &second.record.bytes).expect("a record");
+        let whole: Map<String, Value> = serde_json::from_str(&whole).expect("JSON");
+        assert_eq!(whole["prev_hash"], hex::encode(hash));
+        assert_eq!(whole["seq"], 2);
+        assert_eq!(whole.len(), 11);
+    }
+
+    #[test]
+    fn an_event_without_a_subject_has_no_such_members() {
+        let org = Organization {
+            id: OrgId::from_ulid(1),
+            name: "A".into(),
+            default_effect: DefaultEffect::Allow,
+            created_at: 0,
+            updated_at: 0,
+        };
+        let fact = Fact::OrganizationCreated(Arc::new(org));
+        let (_, only) = linked(Head::START, &Event { chain: Tenant::SYSTEM, fact });
+        let (_, text) = split(&only.record.bytes).expect("a record");
+        let event: Map<String, Value> = serde_json::from_str(text).expect("JSON");
+        let members: Vec<&String> = event.keys().collect();
+        assert_eq!(members, ["actor", "at", "data", "event", "id", "request_id", "seq"]);
+        assert_eq!(only.record.tags, [b"e:organization.created".to_vec()]);
+    }
+
+    #[test]
+    fn bookkeeping_is_in_no_chain() {
+        let fact = Fact::RetiredSecretForgotten([1; 32]);
+        let event = Event { chain: Tenant::SYSTEM, fact };
+        assert_eq!(link(Head::START, 1, &Actor::Node(1), "", &event), None);
+    }
+
+    #[test]
+    fn a_byte_changed_anywhere_breaks_the_chain() {
+        let (head, first) = linked(Head::START, &revoked(7));
+        let (next, second) = linked(head, &revoked(8));
+        assert_eq!(check(&[0; 32], &first.record.bytes), Ok(head.hash));
+        assert_eq!(check(&head.hash, &second.record.bytes), Ok(next.hash));
+        assert_eq!(check(&[0; 32], &second.record.bytes), Err(Broken::WrongHash), "a row dropped");
+        for place in 0..second.record.bytes.len() {
+            let mut changed = second.record.bytes.clone();
+            changed[place] ^= 1;
+            assert!(check(&head.hash, &changed).is_err(), "byte {place}");
+        }
+        for cut in [0, 31, 32, 33, second.record.bytes.len() - 1] {
+            let came = check(&head.hash, &second.record.bytes[..cut]);
+            assert_eq!(came, Err(Broken::NotARecord), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn an_exported_event_is_checked_whole() {
+        let (head, _) = linked(Head::START, &revoked(7));
+        let (next, second) = linked(head, &revoked(8));
+        let text = full_json(&head.hash, &second.record.bytes).expect("a record");
+        let event: Map<String, Value> = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(check_json(&head.hash, &event), Ok(next.hash));
+        assert_eq!(check_json(&[0; 32], &event), Err(Broken::WrongHash));
+        let mut more = event.clone();
+        more.insert("note".into(), "x".into());
+        assert_eq!(check_json(&head.hash, &more), Err(Broken::WrongHash), "a member added");
+        for name in event.keys() {
+            let mut changed = event.clone();
+            changed.insert(name.clone(), "x".into());
+            assert_eq!(check_json(&head.hash, &changed), Err(Broken::WrongHash), "{name} changed");
+            changed.remove(name);
+            assert_eq!(check_json(&head.hash, &changed), Err(Broken::WrongHash), "{name} gone");
+        }
+    }
+}

@@ -51,3 +51,6 @@ pub type Millis = u64;
 pub type Seconds = u64;
 /// A SHA-256 digest.
 pub type Hash = [u8; 32];
+
+#[cfg(test)]
+pub(crate) mod tests;

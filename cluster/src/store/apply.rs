@@ -62,7 +62,7 @@ impl Progress {
 
 /// The machine with everything that applying touches.
 pub(crate) struct Apply<M: Machine> {
-    machine: M,
+    pub(crate) machine: M,
     journal: Arc<JournalShared>,
     snapshots: Arc<Snapshots>,
     writer: WriterHandle,
@@ -98,7 +98,9 @@ impl<M: Machine> Apply<M> {
 
     /// Restores the newest snapshot, if there is one, and checks that the journal reaches as far.
     pub(crate) fn restore_newest(&mut self) -> Result<(), Fatal> {
-        let Some((meta, path, file)) = self.snapshots.read()? else { return Ok(()) };
+        let Some((meta, path, file)) = self.snapshots.read()? else {
+            return Ok(());
+        };
         self.restore(&meta, &path, file)?;
         for (chain, head) in self.machine.heads() {
             let found = self.journal.head(&chain);
@@ -124,7 +126,9 @@ impl<M: Machine> Apply<M> {
         })?;
         self.last_applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
-        self.progress.since_snapshot_bytes.store(0, Ordering::Relaxed);
+        self.progress
+            .since_snapshot_bytes
+            .store(0, Ordering::Relaxed);
         self.publish();
         Ok(())
     }
@@ -170,18 +174,26 @@ impl<M: Machine> Apply<M> {
     ) -> Result<Outcome, Fatal> {
         let command = M::decode_command(&proposed.bytes)
             .map_err(|e| Fatal::Undecodable { index, detail: e.0 })?;
-        let stamp = Stamp { index, at_ms: proposed.at_ms };
+        let stamp = Stamp {
+            index,
+            at_ms: proposed.at_ms,
+        };
         // A machine that panics leaves its state unknown: it is never used again.
         let applied = catch_unwind(AssertUnwindSafe(|| self.machine.apply(stamp, command)))
             .map_err(|_| Fatal::MachinePanicked { index })?;
         records.extend(applied.records);
         let bytes = proposed.bytes.len() as u64;
-        self.progress.since_snapshot_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.progress
+            .since_snapshot_bytes
+            .fetch_add(bytes, Ordering::Relaxed);
         Ok(Outcome(Some(Box::new(applied.reply))))
     }
 
     fn meta(&self) -> SnapshotMeta {
-        SnapshotMeta { last_log_id: self.last_applied, last_membership: self.membership.clone() }
+        SnapshotMeta {
+            last_log_id: self.last_applied,
+            last_membership: self.membership.clone(),
+        }
     }
 
     async fn install(&mut self, meta: &SnapshotMeta, from: File) -> Result<(), Fatal> {
@@ -224,7 +236,9 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for Apply<M> {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder<M> {
-        self.progress.since_snapshot_bytes.store(0, Ordering::Relaxed);
+        self.progress
+            .since_snapshot_bytes
+            .store(0, Ordering::Relaxed);
         Builder {
             frozen: Arc::new(self.machine.freeze()),
             meta: self.meta(),
@@ -245,6 +259,9 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for Apply<M> {
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
         let read = self.fatal.check(self.snapshots.read())?;
-        Ok(read.map(|(meta, _, file)| Snapshot { meta, snapshot: SnapshotData { file } }))
+        Ok(read.map(|(meta, _, file)| Snapshot {
+            meta,
+            snapshot: SnapshotData { file },
+        }))
     }
 }

@@ -10,31 +10,21 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use serde::{Deserialize, Serialize};
 use sled::Batch;
 use tokio::sync::watch;
 
 use super::apply::Progress;
-use super::frame::{self, Place, RowBuilder, RowError, framed_len_bytes};
+use super::frame::{self, Place, RowBuilder, framed_len_bytes};
+use super::journal_rows::{StoredRecord, encode_record, parse, put_row, row_error, rows, scan};
 use super::postings::{Lists, OpenBlock, block_of, completes_block, first_of};
-use super::stripe::{self, Rows};
+use super::stripe::Rows;
 use super::{Store, Trees, keys};
 use crate::Record;
-use crate::codec;
 use crate::error::{Fatal, JournalError, What};
 use crate::limits::{
     CHAIN_KEY_MAX_BYTES, JOURNAL_READ_MAX_RECORDS, JOURNAL_ROW_MAX_BYTES, JOURNAL_SEQS_MAX,
     RECORD_MAX_BYTES, RECORD_TAGS_MAX, TAG_MAX_BYTES,
 };
-
-const VERSION: u8 = 1;
-
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct StoredRecord {
-    tags: Vec<Vec<u8>>,
-    #[serde(with = "codec::bytes")]
-    bytes: Vec<u8>,
-}
 
 /// What is known of a chain without reading it.
 #[derive(Default)]
@@ -47,39 +37,6 @@ struct Chain {
 pub(crate) struct JournalShared {
     store: Arc<Store>,
     chains: RwLock<BTreeMap<Vec<u8>, Chain>>,
-}
-
-/// The first record of a chain that could not be read, and why.
-struct Unread {
-    seq: u64,
-    fatal: Fatal,
-}
-
-fn rows(trees: &Trees) -> Rows<'_> {
-    Rows { tree: &trees.journal, what: What::Journal }
-}
-
-/// Names the record that is damaged.
-pub(crate) fn damaged(chain: &[u8], seq: u64, detail: &str) -> Fatal {
-    Fatal::damaged(What::Journal, place(chain, seq), detail)
-}
-
-fn place(chain: &[u8], seq: u64) -> String {
-    format!("chain {}, record {seq}", chain.escape_ascii())
-}
-
-/// The position that `error` is about in a row that begins at `first`, and the error.
-pub(crate) fn row_error(chain: &[u8], first: u64, error: RowError) -> (u64, Fatal) {
-    match error {
-        RowError::Version { found, supported } => {
-            let place = place(chain, first);
-            (first, Fatal::Version { what: What::Journal, place, found, supported })
-        }
-        RowError::Damaged { nth, detail } => {
-            let seq = first + nth.unwrap_or(0);
-            (seq, damaged(chain, seq, detail))
-        }
-    }
 }
 
 impl JournalShared {
@@ -95,7 +52,10 @@ impl JournalShared {
             }
             Ok(chains)
         })?;
-        Ok(JournalShared { store, chains: RwLock::new(chains) })
+        Ok(JournalShared {
+            store,
+            chains: RwLock::new(chains),
+        })
     }
 
     fn chains(&self) -> RwLockReadGuard<'_, BTreeMap<Vec<u8>, Chain>> {
@@ -114,7 +74,10 @@ impl JournalShared {
         let mut by_chain: BTreeMap<Vec<u8>, Vec<Record>> = BTreeMap::new();
         for record in records {
             check_limits(&record)?;
-            by_chain.entry(record.chain.clone()).or_default().push(record);
+            by_chain
+                .entry(record.chain.clone())
+                .or_default()
+                .push(record);
         }
         let mut chains = self.chains.write().unwrap_or_else(PoisonError::into_inner);
         self.store.with(|trees| {
@@ -180,13 +143,18 @@ impl JournalShared {
         f: impl FnOnce(&Lists<'_>, &OpenBlock, u64) -> Result<T, Fatal>,
     ) -> Result<T, JournalError> {
         let chains = self.chains();
-        let Some(state) = chains.get(chain) else { return Ok(T::default()) };
+        let Some(state) = chains.get(chain) else {
+            return Ok(T::default());
+        };
         if tag.len() > TAG_MAX_BYTES {
             return Ok(T::default());
         }
         self.store
             .with(|trees| {
-                let rows = Rows { tree: &trees.journal, what: What::Postings };
+                let rows = Rows {
+                    tree: &trees.journal,
+                    what: What::Postings,
+                };
                 f(&Lists { rows, chain, tag }, &state.open, state.head)
             })
             .map_err(|fatal| JournalError::at(chain, 0, fatal))
@@ -199,12 +167,6 @@ impl JournalShared {
     ) -> Result<T, Fatal> {
         self.store.with(|trees| f(rows(trees)))
     }
-}
-
-fn parse(key: &[u8]) -> Result<(&[u8], u64), Fatal> {
-    keys::parse_journal_row(key).ok_or_else(|| {
-        Fatal::damaged(What::Journal, format!("row {}", key.escape_ascii()), "an unknown key")
-    })
 }
 
 /// Checks the newest row of `chain` and everything in its last block.
@@ -228,49 +190,6 @@ fn open_chain(trees: &Trees, name: &[u8]) -> Result<Chain, Fatal> {
     Ok(Chain { head, open })
 }
 
-/// Visits the records `from..=head` of `chain`, checking each, until `visit` has enough.
-fn scan(
-    trees: &Trees,
-    chain: &[u8],
-    from: u64,
-    head: u64,
-    mut visit: impl FnMut(u64, StoredRecord) -> ControlFlow<()>,
-) -> Result<(), Unread> {
-    let rows = rows(trees);
-    let low = keys::chain(chain);
-    let start = rows
-        .last_up_to(&low, &keys::journal_row(chain, from))
-        .map_err(|fatal| Unread { seq: from, fatal })?
-        .map_or(low.clone(), |(key, _)| key);
-    let mut expected = from;
-    for row in rows.from(&start, &keys::after(&low)) {
-        let (key, row) = row.map_err(|fatal| Unread { seq: expected, fatal })?;
-        let (_, first) = parse(&key).map_err(|fatal| Unread { seq: expected, fatal })?;
-        if first > expected {
-            break;
-        }
-        let place = Place::new(chain, first);
-        for (payload, seq) in frame::records(&place, &row).zip(first..) {
-            let record = payload
-                .map_err(|e| row_error(chain, first, e))
-                .and_then(|p| decode_record(chain, seq, p).map_err(|fatal| (seq, fatal)))
-                .map_err(|(seq, fatal)| Unread { seq, fatal })?;
-            if seq < expected {
-                continue;
-            }
-            expected = seq + 1;
-            if visit(seq, record).is_break() || seq == head {
-                return Ok(());
-            }
-        }
-    }
-    Err(Unread { seq: expected, fatal: damaged(chain, expected, "it is missing") })
-}
-
-fn decode_record(chain: &[u8], seq: u64, payload: &[u8]) -> Result<StoredRecord, Fatal> {
-    codec::decode(VERSION, payload).map_err(|e| Fatal::codec(What::Journal, place(chain, seq), e))
-}
-
 fn check_limits(record: &Record) -> Result<(), Fatal> {
     let detail = if record.chain.len() > CHAIN_KEY_MAX_BYTES {
         format!("a chain key of {} bytes", record.chain.len())
@@ -284,7 +203,11 @@ fn check_limits(record: &Record) -> Result<(), Fatal> {
         return Ok(());
     };
     let chain = record.chain.escape_ascii().to_string();
-    Err(Fatal::RecordTooLarge { chain, seq: record.seq, detail })
+    Err(Fatal::RecordTooLarge {
+        chain,
+        seq: record.seq,
+        detail,
+    })
 }
 
 /// Compares records up to `head` with those that are there, and returns the others.
@@ -298,11 +221,21 @@ fn check_replayed(
     let (replayed, fresh): (Vec<_>, Vec<_>) = records.into_iter().partition(|r| r.seq <= head);
     let mut expected = fresh.iter().zip(head + 1..);
     if let Some((record, expected)) = expected.find(|(record, expected)| record.seq != *expected) {
-        return Err(Fatal::JournalGap { chain: name(), expected, found: record.seq });
+        return Err(Fatal::JournalGap {
+            chain: name(),
+            expected,
+            found: record.seq,
+        });
     }
-    let (Some(first), Some(last)) = (replayed.first(), replayed.last()) else { return Ok(fresh) };
+    let (Some(first), Some(last)) = (replayed.first(), replayed.last()) else {
+        return Ok(fresh);
+    };
     if first.seq == 0 {
-        return Err(Fatal::JournalGap { chain: name(), expected: 1, found: 0 });
+        return Err(Fatal::JournalGap {
+            chain: name(),
+            expected: 1,
+            found: 0,
+        });
     }
     let (first, last) = (first.seq, last.seq);
     let mut replayed = replayed.into_iter().peekable();
@@ -338,16 +271,20 @@ fn append_chain(
     for record in records {
         head = record.seq;
         chain.open.push(head, &record.tags);
-        let stored = StoredRecord { tags: record.tags, bytes: record.bytes };
-        let payload = codec::encode(VERSION, &stored)
-            .map_err(|e| Fatal::codec(What::Journal, place(name, head), e))?;
+        let stored = StoredRecord {
+            tags: record.tags,
+            bytes: record.bytes,
+        };
+        let payload = encode_record(name, head, &stored)?;
         let full = |row: &RowBuilder| {
             row.len_bytes() + framed_len_bytes(payload.len()) > JOURNAL_ROW_MAX_BYTES
         };
         if row.as_ref().is_some_and(|(_, row)| full(row)) {
             put_row(batch, name, row.take());
         }
-        row.get_or_insert_with(|| (head, RowBuilder::new(Place::new(name, head)))).1.push(&payload);
+        row.get_or_insert_with(|| (head, RowBuilder::new(Place::new(name, head))))
+            .1
+            .push(&payload);
         if completes_block(head) {
             put_row(batch, name, row.take());
             chain.open.seal(rows(trees), name, block_of(head), batch)?;
@@ -355,12 +292,6 @@ fn append_chain(
     }
     put_row(batch, name, row);
     Ok(head)
-}
-
-fn put_row(batch: &mut Batch, chain: &[u8], row: Option<(u64, RowBuilder)>) {
-    if let Some((first, row)) = row {
-        stripe::put(batch, &keys::journal_row(chain, first), &row.finish());
-    }
 }
 
 /// Reads the journal. Clones share it; after a shutdown every read answers
@@ -378,7 +309,12 @@ impl Journal {
 
     /// The chains that hold at least one record, in order.
     pub fn chains(&self) -> Vec<Vec<u8>> {
-        self.shared.chains().iter().filter(|(_, c)| c.head > 0).map(|(k, _)| k.clone()).collect()
+        self.shared
+            .chains()
+            .iter()
+            .filter(|(_, c)| c.head > 0)
+            .map(|(k, _)| k.clone())
+            .collect()
     }
 
     /// The position of the last record of `chain`, 0 if it has none.
@@ -400,7 +336,8 @@ impl Journal {
 
     /// How many records of `chain` carry `tag`.
     pub fn count(&self, chain: &[u8], tag: &[u8]) -> Result<u64, JournalError> {
-        self.shared.lists(chain, tag, |lists, open, _| lists.count(open))
+        self.shared
+            .lists(chain, tag, |lists, open, _| lists.count(open))
     }
 
     /// Positions of records of `chain` that carry `tag`: those after `after`, without the first

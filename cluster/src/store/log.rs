@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{EntryPayload, OptionalSend, RaftLogReader};
 
-use super::frame::{self, Place, RowError};
+use super::log_rows::{check_follows, decode_row, read_rows};
 use super::mark::Mark;
 use super::stripe::Rows;
 use super::writer::{Job, WriterHandle};
@@ -25,8 +25,6 @@ use crate::fatal::FatalCell;
 use crate::limits::{LOG_CACHE_MAX_BYTES, LOG_READ_MAX_ENTRIES};
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 
-/// What checksums of log rows begin with.
-pub(crate) const PLACE: &[u8] = b"log";
 /// Rough cost of an entry besides its command.
 const ENTRY_OVERHEAD_BYTES: usize = 64;
 
@@ -91,7 +89,15 @@ impl LogShared {
             .with(|trees| read_state(trees, mark.next()))
             .map_err(|e| StartError::fatal(data_dir, e))?;
         let last_index = AtomicU64::new(state.last.map_or(0, |id| id.index()));
-        Ok((LogShared { store, fatal, state: Mutex::new(state), last_index }, mark))
+        Ok((
+            LogShared {
+                store,
+                fatal,
+                state: Mutex::new(state),
+                last_index,
+            },
+            mark,
+        ))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -119,7 +125,8 @@ impl LogShared {
 
     fn set_last(&self, state: &mut State, last: Option<LogId>) {
         state.last = last;
-        self.last_index.store(last.map_or(0, |id| id.index()), Ordering::Release);
+        self.last_index
+            .store(last.map_or(0, |id| id.index()), Ordering::Release);
     }
 
     /// The entries of `start..end` that the log contains.
@@ -129,7 +136,10 @@ impl LogShared {
             let start = start.max(next_index(state.purged.as_ref()));
             let end = end.min(next_index(state.last.as_ref()));
             let first = state.cache_first();
-            let newest = state.cache.iter().skip(start.saturating_sub(first) as usize);
+            let newest = state
+                .cache
+                .iter()
+                .skip(start.saturating_sub(first) as usize);
             let newest = newest.take_while(|e| e.log_id.index() < end).cloned();
             (start, end.min(first), newest.collect::<Vec<_>>())
         };
@@ -137,7 +147,14 @@ impl LogShared {
             return Ok(newest);
         }
         let mut entries = self.store.with(|trees| {
-            read_rows(&Rows { tree: &trees.log, what: What::Log }, start, stored_end)
+            read_rows(
+                &Rows {
+                    tree: &trees.log,
+                    what: What::Log,
+                },
+                start,
+                stored_end,
+            )
         })?;
         let expected = stored_end - start;
         let purged = next_index(self.state().purged.as_ref());
@@ -174,78 +191,15 @@ pub(crate) fn entry_bytes(entry: &Entry) -> usize {
         }
 }
 
-/// The index of the first entry of the row under `key`.
-pub(crate) fn row_first(key: &[u8]) -> Result<u64, Fatal> {
-    keys::log_row_first(key).ok_or_else(|| {
-        Fatal::damaged(What::Log, format!("row {}", key.escape_ascii()), "an unknown key")
-    })
-}
-
-/// Names the entry of the row under `key` that `error` is about.
-pub(crate) fn row_error(key: &[u8], error: RowError) -> Fatal {
-    let first = match row_first(key) {
-        Ok(first) => first,
-        Err(fatal) => return fatal,
-    };
-    match error {
-        RowError::Version { found, supported } => {
-            Fatal::Version { what: What::Log, place: format!("index {first}"), found, supported }
-        }
-        RowError::Damaged { nth, detail } => {
-            Fatal::damaged(What::Log, format!("index {}", first + nth.unwrap_or(0)), detail)
-        }
-    }
-}
-
-/// The entries of one row.
-pub(crate) fn decode_row(key: &[u8], row: &[u8]) -> Result<Vec<Entry>, Fatal> {
-    let first = row_first(key)?;
-    let place = Place::new(PLACE, first);
-    let mut entries = Vec::new();
-    for (payload, index) in frame::records(&place, row).zip(first..) {
-        let payload = payload.map_err(|e| row_error(key, e))?;
-        let at = || format!("index {index}");
-        let entry = stored::decode_entry(payload).map_err(|e| Fatal::codec(What::Log, at(), e))?;
-        if entry.log_id.index() != index {
-            return Err(Fatal::damaged(What::Log, at(), "an entry of another index"));
-        }
-        entries.push(entry);
-    }
-    Ok(entries)
-}
-
-fn read_rows(rows: &Rows<'_>, start: u64, end: u64) -> Result<Vec<Entry>, Fatal> {
-    let low = keys::log_row(0);
-    let from = rows.last_up_to(&low, &keys::log_row(start))?.map_or(low, |(key, _)| key);
-    let mut entries: Vec<Entry> = Vec::new();
-    for row in rows.from(&from, &keys::log_row(end)) {
-        let (key, row) = row?;
-        for entry in decode_row(&key, &row)? {
-            if (start..end).contains(&entry.log_id.index()) {
-                check_follows(entries.last(), &entry)?;
-                entries.push(entry);
-            }
-        }
-    }
-    Ok(entries)
-}
-
-fn check_follows(last: Option<&Entry>, entry: &Entry) -> Result<(), Fatal> {
-    match last {
-        Some(last) if last.log_id.index() + 1 != entry.log_id.index() => Err(Fatal::damaged(
-            What::Log,
-            format!("index {}", last.log_id.index() + 1),
-            "an entry is missing",
-        )),
-        _ => Ok(()),
-    }
-}
-
 /// Reads and checks everything that makes up a log.
 fn read_state(trees: &super::Trees, synced: u64) -> Result<State, Fatal> {
-    let rows = Rows { tree: &trees.log, what: What::Log };
+    let rows = Rows {
+        tree: &trees.log,
+        what: What::Log,
+    };
     let get = |tree: &sled::Tree, key: &[u8]| {
-        tree.get(key).map_err(|e| Fatal::sled(What::Mark, "reading a mark", e))
+        tree.get(key)
+            .map_err(|e| Fatal::sled(What::Mark, "reading a mark", e))
     };
     let mark = |e| Fatal::codec(What::Mark, "the store", e);
     let id = |bytes: Option<sled::IVec>| match bytes {
@@ -292,7 +246,10 @@ fn read_state(trees: &super::Trees, synced: u64) -> Result<State, Fatal> {
         return Err(Fatal::damaged(
             What::Log,
             format!("index {}", state.persisted),
-            format!("it ends there, although entries up to index {} were synced", synced - 1),
+            format!(
+                "it ends there, although entries up to index {} were synced",
+                synced - 1
+            ),
         ));
     }
     Ok(state)
@@ -342,7 +299,10 @@ impl RaftLogStorage<TypeConfig> for Log {
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
         let state = self.shared.state();
-        Ok(LogState { last_purged_log_id: state.purged, last_log_id: state.last })
+        Ok(LogState {
+            last_purged_log_id: state.purged,
+            last_log_id: state.last,
+        })
     }
 
     async fn get_log_reader(&mut self) -> Log {
@@ -423,3 +383,7 @@ impl RaftLogStorage<TypeConfig> for Log {
         Ok(self.writer.ask(|done| Job::Purge { upto, done }).await?)
     }
 }
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

@@ -8,9 +8,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::frame::{self, Place};
-use super::journal::{self, JournalShared};
+use super::journal::JournalShared;
 use super::stripe::Rows;
-use super::{keys, postings};
+use super::{journal_rows, keys, postings};
 use crate::error::Fatal;
 
 /// Bytes checked between two pauses.
@@ -49,7 +49,9 @@ impl Shared {
     /// Waits, and says whether to go on.
     fn pause(&self, time: Duration) -> bool {
         let state = self.state();
-        let waited = self.stop.wait_timeout_while(state, time, |(_, stopped)| !*stopped);
+        let waited = self
+            .stop
+            .wait_timeout_while(state, time, |(_, stopped)| !*stopped);
         !waited.unwrap_or_else(PoisonError::into_inner).0.1
     }
 }
@@ -85,7 +87,12 @@ fn run(journal: &JournalShared, pace: Pace, shared: &Shared) {
             Err(fatal) => {
                 report(shared, &fatal);
                 walk.skip_unreadable();
-                Step { bytes: STEP_BYTES, rows: 0, damage: None, ended: walk.key.is_empty() }
+                Step {
+                    bytes: STEP_BYTES,
+                    rows: 0,
+                    damage: None,
+                    ended: walk.key.is_empty(),
+                }
             }
         };
         shared.state().0.rows += step.rows;
@@ -131,7 +138,12 @@ struct Walk {
 impl Walk {
     /// Checks the rows of one step.
     fn step(&mut self, rows: Rows<'_>) -> Result<Step, Fatal> {
-        let mut step = Step { bytes: 0, rows: 0, damage: None, ended: false };
+        let mut step = Step {
+            bytes: 0,
+            rows: 0,
+            damage: None,
+            ended: false,
+        };
         let (_, end) = keys::journal_rows();
         let from = std::mem::take(&mut self.key);
         // Kept in case reading fails: where to go on from.
@@ -160,10 +172,10 @@ impl Walk {
             Some((last, next)) if last == chain => *next,
             _ => 1,
         };
-        let count = frame::count(row).map_err(|e| journal::row_error(chain, first, e).1);
+        let count = frame::count(row).map_err(|e| journal_rows::row_error(chain, first, e).1);
         self.next = Some((chain.to_vec(), first + count.clone().unwrap_or(1)));
         if first != expected {
-            return Err(journal::damaged(
+            return Err(journal_rows::damaged(
                 chain,
                 expected.min(first),
                 "records are missing or out of place",
@@ -173,14 +185,18 @@ impl Walk {
         let place = Place::new(chain, first);
         frame::records(&place, row)
             .try_for_each(|r| r.map(|_| ()))
-            .map_err(|e| journal::row_error(chain, first, e).1)
+            .map_err(|e| journal_rows::row_error(chain, first, e).1)
     }
 
     /// Goes past rows that the store itself cannot read: to the next kind of rows, or to the end.
     fn skip_unreadable(&mut self) {
         let (records, end) = keys::journal_rows();
         self.next = None;
-        self.key = if self.key < records { records } else { Vec::new() };
+        self.key = if self.key < records {
+            records
+        } else {
+            Vec::new()
+        };
         debug_assert!(self.key < end);
     }
 }

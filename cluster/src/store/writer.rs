@@ -16,15 +16,12 @@ use openraft::storage::IOFlushed;
 use sled::Batch;
 use tokio::sync::oneshot;
 
-use super::frame::{Place, RowBuilder, framed_len_bytes};
 use super::log::LogShared;
 use super::mark::Mark;
-use super::stripe::{self, Rows};
-use super::{frame, keys, panic_message, stored};
+use super::stripe::Rows;
+use super::{frame, keys, log_rows, panic_message, stored};
 use crate::error::{Fatal, What};
-use crate::limits::{
-    LOG_ROW_MAX_BYTES, LOG_ROW_MAX_ENTRIES, WRITER_DRAIN_MAX_BYTES, WRITER_DRAIN_MAX_JOBS,
-};
+use crate::limits::{WRITER_DRAIN_MAX_BYTES, WRITER_DRAIN_MAX_JOBS};
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 
 type Done = oneshot::Sender<Result<(), Fatal>>;
@@ -80,7 +77,11 @@ impl WriterHandle {
 /// Starts the writer of `log`.
 pub(crate) fn spawn(log: Arc<LogShared>, mark: Mark) -> (WriterHandle, JoinHandle<()>) {
     let (sender, queue) = channel();
-    let writer = Writer { log, mark, broken: None };
+    let writer = Writer {
+        log,
+        mark,
+        broken: None,
+    };
     let thread = thread::spawn(move || writer.run(&queue));
     (WriterHandle(sender), thread)
 }
@@ -115,7 +116,11 @@ impl Writer {
     /// The store underneath panics on some errors of the disk.
     fn write_guarded(&mut self, jobs: &[Job]) -> Result<(), Fatal> {
         catch_unwind(AssertUnwindSafe(|| self.write(jobs))).unwrap_or_else(|panic| {
-            Err(Fatal::damaged(What::Store, "a write", panic_message(&*panic)))
+            Err(Fatal::damaged(
+                What::Store,
+                "a write",
+                panic_message(&*panic),
+            ))
         })
     }
 
@@ -159,10 +164,12 @@ impl Writer {
 
     /// Writes `entries` as rows in one batch and clears them. Returns the index after the last.
     fn append(&self, entries: &mut Vec<&Entry>) -> Result<Option<u64>, Fatal> {
-        let Some(last) = entries.last() else { return Ok(None) };
+        let Some(last) = entries.last() else {
+            return Ok(None);
+        };
         let next = last.log_id.index() + 1;
         let mut batch = Batch::default();
-        put_rows(&mut batch, entries.iter().copied())?;
+        log_rows::put_rows(&mut batch, entries.iter().copied())?;
         entries.clear();
         self.apply(batch, "appending to the log")?;
         Ok(Some(next))
@@ -172,14 +179,20 @@ impl Writer {
     fn truncate(&mut self, from: u64) -> Result<(), Fatal> {
         self.mark.retreat(from)?;
         let batch = self.log.store.with(|trees| {
-            let rows = Rows { tree: &trees.log, what: What::Log };
+            let rows = Rows {
+                tree: &trees.log,
+                what: What::Log,
+            };
             let mut batch = Batch::default();
             if let Some((key, row)) = rows.last_up_to(&keys::log_row(0), &keys::log_row(from))? {
-                let entries = super::log::decode_row(&key, &row)?;
-                let kept = entries.iter().filter(|e| e.log_id.index() < from).collect::<Vec<_>>();
+                let entries = log_rows::decode_row(&key, &row)?;
+                let kept = entries
+                    .iter()
+                    .filter(|e| e.log_id.index() < from)
+                    .collect::<Vec<_>>();
                 if kept.len() < entries.len() {
                     rows.remove(&mut batch, &key)?;
-                    put_rows(&mut batch, kept.into_iter())?;
+                    log_rows::put_rows(&mut batch, kept.into_iter())?;
                 }
             }
             for row in rows.from(&keys::log_row(from), &keys::after(&keys::log_row(u64::MAX))) {
@@ -196,19 +209,25 @@ impl Writer {
         // What a purge takes away is what the journal's rows could be made from again.
         self.log.store.sync()?;
         let batch = self.log.store.with(|trees| {
-            let rows = Rows { tree: &trees.log, what: What::Log };
+            let rows = Rows {
+                tree: &trees.log,
+                what: What::Log,
+            };
             let mut batch = Batch::default();
             let end = keys::after(&keys::log_row(upto.index()));
             for row in rows.from(&keys::log_row(0), &end) {
                 let (key, row) = row?;
-                let count = frame::count(&row).map_err(|e| super::log::row_error(&key, e))?;
-                let first = super::log::row_first(&key)?;
+                let count = frame::count(&row).map_err(|e| log_rows::row_error(&key, e))?;
+                let first = log_rows::row_first(&key)?;
                 if first + count <= upto.index() + 1 {
                     rows.remove(&mut batch, &key)?;
                 }
             }
             let mark = stored::encode_log_id(Some(upto));
-            batch.insert(keys::PURGED, mark.map_err(|e| Fatal::codec(What::Mark, "purge", e))?);
+            batch.insert(
+                keys::PURGED,
+                mark.map_err(|e| Fatal::codec(What::Mark, "purge", e))?,
+            );
             Ok(batch)
         })?;
         self.apply(batch, "purging the log")
@@ -216,7 +235,10 @@ impl Writer {
 
     fn apply(&self, batch: Batch, doing: &str) -> Result<(), Fatal> {
         self.log.store.with(|trees| {
-            trees.log.apply_batch(batch).map_err(|e| Fatal::sled(What::Log, doing, e))
+            trees
+                .log
+                .apply_batch(batch)
+                .map_err(|e| Fatal::sled(What::Log, doing, e))
         })
     }
 
@@ -235,31 +257,6 @@ impl Writer {
                 .map_err(|e| Fatal::sled(What::Mark, "writing a mark", e))
         })
     }
-}
-
-/// Puts `entries`, which follow one another, into as few rows as the bounds allow.
-fn put_rows<'a>(batch: &mut Batch, entries: impl Iterator<Item = &'a Entry>) -> Result<(), Fatal> {
-    let mut row: Option<(u64, RowBuilder)> = None;
-    let mut finish = |(first, row): (u64, RowBuilder)| {
-        stripe::put(batch, &keys::log_row(first), &row.finish());
-    };
-    for entry in entries {
-        let index = entry.log_id.index();
-        let payload = stored::encode_entry(entry)
-            .map_err(|e| Fatal::codec(What::Log, format!("index {index}"), e))?;
-        let full = |row: &RowBuilder| {
-            row.count() == LOG_ROW_MAX_ENTRIES
-                || row.len_bytes() + framed_len_bytes(payload.len()) > LOG_ROW_MAX_BYTES
-        };
-        if row.as_ref().is_some_and(|(_, row)| full(row)) {
-            row.take().map(&mut finish);
-        }
-        row.get_or_insert_with(|| (index, RowBuilder::new(Place::new(super::log::PLACE, index))))
-            .1
-            .push(&payload);
-    }
-    row.map(finish);
-    Ok(())
 }
 
 /// Takes what waits in the queue, within bounds.
