@@ -33,10 +33,7 @@ pub(crate) fn encode<T: Serialize>(version: u8, value: &T) -> Result<Vec<u8>, Co
     let body = bincode::serde::encode_to_vec(value, CONFIG)
         .map_err(|e| CodecError::Malformed(e.to_string()))?;
     if body.len() >= CODEC_MAX_BYTES {
-        return Err(CodecError::TooLong {
-            bytes: body.len() + 1,
-            limit: CODEC_MAX_BYTES,
-        });
+        return Err(CodecError::TooLong { bytes: body.len() + 1, limit: CODEC_MAX_BYTES });
     }
     let mut out = Vec::with_capacity(body.len() + 1);
     out.push(version);
@@ -47,26 +44,18 @@ pub(crate) fn encode<T: Serialize>(version: u8, value: &T) -> Result<Vec<u8>, Co
 /// What [`encode`] wrote, if it is all there and nothing else is.
 pub(crate) fn decode<T: DeserializeOwned>(version: u8, bytes: &[u8]) -> Result<T, CodecError> {
     if bytes.len() > CODEC_MAX_BYTES {
-        return Err(CodecError::TooLong {
-            bytes: bytes.len(),
-            limit: CODEC_MAX_BYTES,
-        });
+        return Err(CodecError::TooLong { bytes: bytes.len(), limit: CODEC_MAX_BYTES });
     }
     let Some((&found, body)) = bytes.split_first() else {
         return Err(CodecError::Malformed("nothing at all".into()));
     };
     if found != version {
-        return Err(CodecError::Version {
-            found,
-            supported: version,
-        });
+        return Err(CodecError::Version { found, supported: version });
     }
     let (value, read) = bincode::serde::decode_from_slice(body, CONFIG)
         .map_err(|e| CodecError::Malformed(e.to_string()))?;
     if read != body.len() {
-        return Err(CodecError::Leftover {
-            bytes: body.len() - read,
-        });
+        return Err(CodecError::Leftover { bytes: body.len() - read });
     }
     Ok(value)
 }
@@ -115,10 +104,7 @@ mod tests {
     }
 
     fn sample() -> Sample {
-        Sample {
-            n: 300,
-            b: vec![1, 2, 3],
-        }
+        Sample { n: 300, b: vec![1, 2, 3] }
     }
 
     #[test]
@@ -134,21 +120,12 @@ mod tests {
         let more = [bytes.as_slice(), &[0]].concat();
         assert_eq!(
             decode::<Sample>(8, &bytes),
-            Err(CodecError::Version {
-                found: 7,
-                supported: 8
-            })
+            Err(CodecError::Version { found: 7, supported: 8 })
         );
-        assert_eq!(
-            decode::<Sample>(7, &more),
-            Err(CodecError::Leftover { bytes: 1 })
-        );
+        assert_eq!(decode::<Sample>(7, &more), Err(CodecError::Leftover { bytes: 1 }));
         for cut in 0..bytes.len() {
             let got = decode::<Sample>(7, &bytes[..cut]);
-            assert!(
-                matches!(got, Err(CodecError::Malformed(_))),
-                "{cut}: {got:?}"
-            );
+            assert!(matches!(got, Err(CodecError::Malformed(_))), "{cut}: {got:?}");
         }
     }
 
@@ -156,18 +133,12 @@ mod tests {
     fn a_length_beyond_the_bytes_allocates_nothing() {
         // A claimed length of u64::MAX.
         let bytes = [7, 0, 253, 255, 255, 255, 255, 255, 255, 255, 255];
-        assert!(matches!(
-            decode::<Sample>(7, &bytes),
-            Err(CodecError::Malformed(_))
-        ));
+        assert!(matches!(decode::<Sample>(7, &bytes), Err(CodecError::Malformed(_))));
     }
 
     #[test]
     fn a_value_over_the_cap_is_refused_both_ways() {
-        let big = Sample {
-            n: 0,
-            b: vec![0; CODEC_MAX_BYTES],
-        };
+        let big = Sample { n: 0, b: vec![0; CODEC_MAX_BYTES] };
         assert!(encode(7, &big).is_err());
         assert!(matches!(
             decode::<Sample>(7, &vec![7; CODEC_MAX_BYTES + 1]),

@@ -143,11 +143,7 @@ impl Fatal {
         place: impl Into<String>,
         detail: impl Into<String>,
     ) -> Fatal {
-        Fatal::Damaged {
-            what,
-            place: place.into(),
-            detail: detail.into(),
-        }
+        Fatal::Damaged { what, place: place.into(), detail: detail.into() }
     }
 
     /// An error of the store underneath, met while reading or writing `what`.
@@ -168,12 +164,9 @@ impl Fatal {
         error: crate::codec::CodecError,
     ) -> Fatal {
         match error {
-            crate::codec::CodecError::Version { found, supported } => Fatal::Version {
-                what,
-                place: place.into(),
-                found,
-                supported,
-            },
+            crate::codec::CodecError::Version { found, supported } => {
+                Fatal::Version { what, place: place.into(), found, supported }
+            }
             other => Fatal::damaged(what, place, other.to_string()),
         }
     }
@@ -271,10 +264,9 @@ impl StartError {
         use io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem, StorageFull};
         match error.kind() {
             StorageFull => StartError::DiskFull { dir: dir.into() },
-            PermissionDenied | ReadOnlyFilesystem | NotADirectory => StartError::Unwritable {
-                path: path.into(),
-                detail: error.to_string(),
-            },
+            PermissionDenied | ReadOnlyFilesystem | NotADirectory => {
+                StartError::Unwritable { path: path.into(), detail: error.to_string() }
+            }
             _ => StartError::Fatal(Fatal::disk(format!("{doing} {}", path.display()), error)),
         }
     }
@@ -282,26 +274,10 @@ impl StartError {
     pub(crate) fn fatal(dir: &Path, fatal: Fatal) -> StartError {
         match fatal {
             Fatal::Disk { full: true, .. } => StartError::DiskFull { dir: dir.into() },
-            Fatal::Damaged {
-                what,
-                place,
-                detail,
-            } => StartError::Damaged {
-                what,
-                place,
-                detail,
-            },
-            Fatal::Version {
-                what,
-                place,
-                found,
-                supported,
-            } => StartError::Version {
-                what,
-                place,
-                found,
-                supported,
-            },
+            Fatal::Damaged { what, place, detail } => StartError::Damaged { what, place, detail },
+            Fatal::Version { what, place, found, supported } => {
+                StartError::Version { what, place, found, supported }
+            }
             other => StartError::Fatal(other),
         }
     }
@@ -386,10 +362,7 @@ impl JournalError {
         match fatal {
             Fatal::Closed => JournalError::Closed,
             Fatal::Disk { detail, .. } => JournalError::Disk { detail },
-            _ => JournalError::Damaged {
-                chain: chain.to_vec(),
-                seq,
-            },
+            _ => JournalError::Damaged { chain: chain.to_vec(), seq },
         }
     }
 }

@@ -64,17 +64,13 @@ pub struct Handle<M: Machine> {
 
 impl<M: Machine> Clone for Handle<M> {
     fn clone(&self) -> Self {
-        Handle {
-            core: self.core.clone(),
-        }
+        Handle { core: self.core.clone() }
     }
 }
 
 impl<M: Machine> fmt::Debug for Handle<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle")
-            .field("node", &self.core.identity.node)
-            .finish_non_exhaustive()
+        f.debug_struct("Handle").field("node", &self.core.identity.node).finish_non_exhaustive()
     }
 }
 
@@ -93,10 +89,7 @@ impl<M: Machine> Handle<M> {
         drop(command);
         if bytes.len() > COMMAND_MAX_BYTES {
             let limit = COMMAND_MAX_BYTES;
-            return Err(ProposeError::TooLarge {
-                bytes: bytes.len(),
-                limit,
-            });
+            return Err(ProposeError::TooLarge { bytes: bytes.len(), limit });
         }
         let mut admitted = Some(self.core.admission.admit(bytes.len())?);
         let until = Instant::now() + deadline;
@@ -107,10 +100,7 @@ impl<M: Machine> Handle<M> {
             if *self.core.stopping.borrow() {
                 return Err(ProposeError::ShuttingDown);
             }
-            let proposed = Proposed {
-                at_ms: wall_clock_ms(),
-                bytes: bytes.clone(),
-            };
+            let proposed = Proposed { at_ms: wall_clock_ms(), bytes: bytes.clone() };
             let raft = self.core.raft.clone();
             let mut attempt = InFlight {
                 future: Some(Box::pin(async move { raft.client_write(proposed).await })),
@@ -121,10 +111,7 @@ impl<M: Machine> Handle<M> {
                     let reply = response.data.0.and_then(|r| r.downcast::<M::Reply>().ok());
                     // A command is always answered by its machine.
                     let reply = *reply.ok_or(ProposeError::OutcomeUnknown)?;
-                    return Ok(Committed {
-                        index: response.log_id.index(),
-                        reply,
-                    });
+                    return Ok(Committed { index: response.log_id.index(), reply });
                 }
                 Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {
                     admitted = attempt.admitted.take();
@@ -164,9 +151,7 @@ impl<M: Machine> Handle<M> {
                 }
                 Ok(Err(RaftError::Fatal(e))) => {
                     self.check_running()?;
-                    return Err(Unavailable::Fatal(Fatal::Consensus {
-                        detail: e.to_string(),
-                    }));
+                    return Err(Unavailable::Fatal(Fatal::Consensus { detail: e.to_string() }));
                 }
             }
         }
@@ -279,9 +264,7 @@ impl<M: Machine> Handle<M> {
             let triggered = self.core.raft.trigger().snapshot().await;
             if let Err(e) = triggered {
                 self.check_running()?;
-                return Err(Unavailable::Fatal(Fatal::Consensus {
-                    detail: e.to_string(),
-                }));
+                return Err(Unavailable::Fatal(Fatal::Consensus { detail: e.to_string() }));
             }
             // One that was already being written may turn out too old: then once more.
             while self.core.snapshots.last_index() == before {
@@ -297,9 +280,7 @@ impl<M: Machine> Handle<M> {
 
 /// The leader's wall clock.
 fn wall_clock_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -323,16 +304,8 @@ impl Admission {
         // At most `COMMAND_MAX_BYTES`, so it fits.
         let kibibytes = bytes.div_ceil(1024) as u32;
         let overloaded = |_| ProposeError::Overloaded;
-        let proposal = self
-            .proposals
-            .clone()
-            .try_acquire_owned()
-            .map_err(overloaded)?;
-        let size = self
-            .kibibytes
-            .clone()
-            .try_acquire_many_owned(kibibytes)
-            .map_err(overloaded)?;
+        let proposal = self.proposals.clone().try_acquire_owned().map_err(overloaded)?;
+        let size = self.kibibytes.clone().try_acquire_many_owned(kibibytes).map_err(overloaded)?;
         Ok((proposal, size))
     }
 }

@@ -32,10 +32,7 @@ pub(crate) struct NoPeer {
 
 impl NoPeer {
     fn unreachable(&self) -> Unreachable<TypeConfig> {
-        Unreachable::from_string(format!(
-            "node {} cannot be reached: no peer network",
-            self.target
-        ))
+        Unreachable::from_string(format!("node {} cannot be reached: no peer network", self.target))
     }
 }
 

@@ -39,9 +39,7 @@ pub struct Node<M: Machine> {
 
 impl<M: Machine> fmt::Debug for Node<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node")
-            .field("id", &self.core.identity.node)
-            .finish_non_exhaustive()
+        f.debug_struct("Node").field("id", &self.core.identity.node).finish_non_exhaustive()
     }
 }
 
@@ -53,20 +51,10 @@ impl<M: Machine> Node<M> {
         let opening = config.clone();
         let parts = task::spawn_blocking(move || open(&opening, machine, found)).await;
         let parts = parts.map_err(|e| {
-            StartError::Fatal(Fatal::Consensus {
-                detail: format!("opening panicked: {e}"),
-            })
+            StartError::Fatal(Fatal::Consensus { detail: format!("opening panicked: {e}") })
         })??;
         let (opened, parts) = parts;
-        let Parts {
-            identity,
-            log,
-            apply,
-            journal,
-            snapshots,
-            progress,
-            fatal,
-        } = parts;
+        let Parts { identity, log, apply, journal, snapshots, progress, fatal } = parts;
         let shared = log.shared.clone();
         let raft = match start_raft(&config, identity, log, apply, found).await {
             Ok(raft) => raft,
@@ -77,10 +65,8 @@ impl<M: Machine> Node<M> {
                 return Err(reason);
             }
         };
-        let pace = Pace {
-            bytes_per_second: config.scrub_bytes_per_second,
-            between: config.scrub_pause,
-        };
+        let pace =
+            Pace { bytes_per_second: config.scrub_bytes_per_second, between: config.scrub_pause };
         let (scrub, scrub_thread) = Scrub::spawn(journal.clone(), pace);
         let core = Arc::new(Core {
             raft,
@@ -103,12 +89,7 @@ impl<M: Machine> Node<M> {
             task::spawn(watch_consensus(core.clone())),
             task::spawn(snapshot_by_bytes(core.clone(), config.snapshot_every_bytes)),
         ];
-        Ok(Node {
-            core,
-            opened,
-            scrub_thread,
-            tasks,
-        })
+        Ok(Node { core, opened, scrub_thread, tasks })
     }
 
     /// A way to the running node.
@@ -123,12 +104,7 @@ impl<M: Machine> Node<M> {
 
     /// Stops: everything is durable and the directory is free when it returns.
     pub async fn shutdown(self) -> Result<(), Fatal> {
-        let Node {
-            core,
-            opened,
-            scrub_thread,
-            tasks,
-        } = self;
+        let Node { core, opened, scrub_thread, tasks } = self;
         core.stopping.send_replace(true);
         core.serving.store(false, Ordering::Release);
         for task in &tasks {
@@ -159,11 +135,8 @@ async fn start_raft<M: Machine>(
     apply: Apply<M>,
     found: bool,
 ) -> Result<Raft<TypeConfig, Apply<M>>, StartError> {
-    let consensus = |e: &dyn fmt::Display| {
-        StartError::Fatal(Fatal::Consensus {
-            detail: e.to_string(),
-        })
-    };
+    let consensus =
+        |e: &dyn fmt::Display| StartError::Fatal(Fatal::Consensus { detail: e.to_string() });
     let settings = config.raft().validate().map_err(|e| consensus(&e))?;
     let raft = Raft::new(identity.node, Arc::new(settings), NoPeers, log, apply)
         .await
@@ -183,11 +156,8 @@ async fn found_or_elect<M: Machine>(
     dir: &Path,
     found: bool,
 ) -> Result<(), StartError> {
-    let consensus = |e: &dyn fmt::Display| {
-        StartError::Fatal(Fatal::Consensus {
-            detail: e.to_string(),
-        })
-    };
+    let consensus =
+        |e: &dyn fmt::Display| StartError::Fatal(Fatal::Consensus { detail: e.to_string() });
     if !raft.is_initialized().await.map_err(|e| consensus(&e))? {
         if !found {
             return Err(StartError::NotInitialised { dir: dir.into() });
@@ -197,10 +167,7 @@ async fn found_or_elect<M: Machine>(
     }
     // Whoever decides alone need not wait for others to stay silent.
     if raft.voter_ids().eq([node]) {
-        raft.trigger()
-            .elect(false)
-            .await
-            .map_err(|e| consensus(&e))?;
+        raft.trigger().elect(false).await.map_err(|e| consensus(&e))?;
     }
     Ok(())
 }
@@ -250,9 +217,7 @@ async fn snapshot_by_bytes<M: Machine>(core: Arc<Core<M>>, every_bytes: u64) {
     let mut applied = core.progress.subscribe();
     while applied.changed().await.is_ok() {
         if core.progress.since_snapshot_bytes.load(Ordering::Relaxed) >= every_bytes {
-            core.progress
-                .since_snapshot_bytes
-                .store(0, Ordering::Relaxed);
+            core.progress.since_snapshot_bytes.store(0, Ordering::Relaxed);
             // A failure stops the engine, which is watched.
             let _ = core.raft.trigger().snapshot().await;
         }

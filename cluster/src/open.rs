@@ -69,15 +69,7 @@ pub(crate) fn open<M: Machine>(
     match assemble(config, &store, machine) {
         Ok((parts, writer_thread)) => {
             let writer = parts.log.writer.clone();
-            Ok((
-                Opened {
-                    store,
-                    writer,
-                    writer_thread,
-                    _dir: dir,
-                },
-                parts,
-            ))
+            Ok((Opened { store, writer, writer_thread, _dir: dir }, parts))
         }
         Err(error) => {
             store.close();
@@ -118,18 +110,7 @@ fn assemble<M: Machine>(
         return Err(named(e));
     }
     let log = Log { shared, writer };
-    Ok((
-        Parts {
-            identity,
-            log,
-            apply,
-            journal,
-            snapshots,
-            progress,
-            fatal,
-        },
-        thread,
-    ))
+    Ok((Parts { identity, log, apply, journal, snapshots, progress, fatal }, thread))
 }
 
 /// Checks that log and snapshot together hold everything that is known to be committed.

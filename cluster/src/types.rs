@@ -36,11 +36,7 @@ pub(crate) struct Outcome(pub Option<Box<dyn Any + Send + Sync>>);
 
 impl fmt::Debug for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() {
-            "Outcome(reply)"
-        } else {
-            "Outcome(none)"
-        })
+        f.write_str(if self.0.is_some() { "Outcome(reply)" } else { "Outcome(none)" })
     }
 }
 

@@ -21,35 +21,22 @@ const WRITERS: u64 = 16;
 
 fn config(dir: &str) -> Config {
     // Small, so that the kill also falls into snapshots and purges.
-    Config {
-        snapshot_every_entries: 150,
-        log_keep_entries: 20,
-        ..Config::new(dir)
-    }
+    Config { snapshot_every_entries: 150, log_keep_entries: 20, ..Config::new(dir) }
 }
 
 /// The child: proposes until it is killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn child_that_is_killed() {
     let Ok(dir) = std::env::var(DIR) else { return };
-    let first = std::env::var(FIRST)
-        .expect("set")
-        .parse::<u64>()
-        .expect("a number");
-    let node = Node::start(config(&dir), Counter::default(), true)
-        .await
-        .expect("starts");
+    let first = std::env::var(FIRST).expect("set").parse::<u64>().expect("a number");
+    let node = Node::start(config(&dir), Counter::default(), true).await.expect("starts");
     let (acknowledged, lines) = std::sync::mpsc::channel();
     for writer in 0..WRITERS {
         let (handle, acknowledged) = (node.handle(), acknowledged.clone());
         tokio::spawn(async move {
             for n in 0.. {
                 let id = first + n * WRITERS + writer;
-                if handle
-                    .propose(add((id % 3) as u8, id), DEADLINE)
-                    .await
-                    .is_err()
-                {
+                if handle.propose(add((id % 3) as u8, id), DEADLINE).await.is_err() {
                     return;
                 }
                 acknowledged.send(id).expect("the printer lives");
@@ -106,13 +93,9 @@ fn run_and_kill(dir: &str, first: u64, after: usize, then: Duration) -> Vec<u64>
 
 /// Every id in the journal of the store that the child left.
 async fn ids_in(dir: &str) -> BTreeSet<u64> {
-    let node = Node::start(config(dir), Counter::default(), false)
-        .await
-        .expect("opens");
+    let node = Node::start(config(dir), Counter::default(), false).await.expect("opens");
     let handle = node.handle();
-    tokio::time::timeout(DEADLINE, handle.ready())
-        .await
-        .expect("ready in time");
+    tokio::time::timeout(DEADLINE, handle.ready()).await.expect("ready in time");
     let journal = handle.journal();
     let mut ids = BTreeSet::new();
     for chain in journal.chains() {
@@ -142,9 +125,7 @@ async fn nothing_acknowledged_is_lost_however_often_it_is_killed() {
     let mut acknowledged = BTreeSet::new();
     let mut random = 0x9E37_79B9_7F4A_7C15_u64 ^ u64::from(std::process::id());
     for cycle in 0..cycles {
-        random = random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let (after, then) = ((random >> 40) % 300, (random >> 20) % 20_000);
         let (dir, first) = (path.clone(), cycle << 32);
         let ids = tokio::task::spawn_blocking(move || {
@@ -155,8 +136,5 @@ async fn nothing_acknowledged_is_lost_however_often_it_is_killed() {
         let lost = acknowledged.difference(&there).collect::<Vec<_>>();
         assert!(lost.is_empty(), "cycle {cycle}: lost {lost:?}");
     }
-    println!(
-        "{cycles} kills, {} acknowledged writes, none lost",
-        acknowledged.len()
-    );
+    println!("{cycles} kills, {} acknowledged writes, none lost", acknowledged.len());
 }

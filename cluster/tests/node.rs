@@ -15,30 +15,16 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 async fn start(dir: &Path) -> Node<Counter> {
     let node = try_start(Config::new(dir), 0).await.expect("starts");
-    tokio::time::timeout(DEADLINE, node.handle().ready())
-        .await
-        .expect("ready in time");
+    tokio::time::timeout(DEADLINE, node.handle().ready()).await.expect("ready in time");
     node
 }
 
 async fn try_start(config: Config, salt: u8) -> Result<Node<Counter>, StartError> {
-    Node::start(
-        config,
-        Counter {
-            salt,
-            ..Counter::default()
-        },
-        true,
-    )
-    .await
+    Node::start(config, Counter { salt, ..Counter::default() }, true).await
 }
 
 async fn propose(handle: &Handle<Counter>, chain: u8, id: u64) -> u64 {
-    handle
-        .propose(add(chain, id), DEADLINE)
-        .await
-        .expect("commits")
-        .reply
+    handle.propose(add(chain, id), DEADLINE).await.expect("commits").reply
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,20 +34,12 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
         let node = start(dir.path()).await;
         let handle = node.handle();
         assert_eq!(handle.journal().head(b"\x01"), round);
-        let committed = handle
-            .propose(add(1, round), DEADLINE)
-            .await
-            .expect("commits");
+        let committed = handle.propose(add(1, round), DEADLINE).await.expect("commits");
         assert_eq!(committed.reply, round + 1);
         assert!(handle.applied_index() >= committed.index);
         assert_eq!(
-            handle
-                .journal()
-                .read(b"\x01", 1, 10, 1 << 20)
-                .expect("reads"),
-            (0..=round)
-                .map(|id| (id + 1, record_bytes(id, 0, 0)))
-                .collect::<Vec<_>>()
+            handle.journal().read(b"\x01", 1, 10, 1 << 20).expect("reads"),
+            (0..=round).map(|id| (id + 1, record_bytes(id, 0, 0))).collect::<Vec<_>>()
         );
         node.shutdown().await.expect("stops");
     }
@@ -73,16 +51,9 @@ async fn a_single_node_serves_within_a_second_and_says_who_it_is() {
     for _ in 0..2 {
         let begun = Instant::now();
         let node = start(dir.path()).await;
-        assert!(
-            begun.elapsed() < Duration::from_secs(1),
-            "{:?}",
-            begun.elapsed()
-        );
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
         let status = node.handle().status();
-        assert_eq!(
-            (status.role, status.leader, status.node_id),
-            (Role::Leader, Some(1), 1)
-        );
+        assert_eq!((status.role, status.leader, status.node_id), (Role::Leader, Some(1), 1));
         assert_eq!(status.cluster_id_hex().len(), 32);
         assert!(node.handle().may_serve());
         let handle = node.handle();
@@ -90,10 +61,7 @@ async fn a_single_node_serves_within_a_second_and_says_who_it_is() {
         assert!(!handle.may_serve());
         assert_eq!(handle.propose(add(1, 1), DEADLINE).await, Err(ProposeError::ShuttingDown));
         assert_eq!(handle.journal().read(b"\x01", 1, 1, 1), Ok(vec![]));
-        assert_eq!(
-            handle.read_index(DEADLINE).await,
-            Err(Unavailable::ShuttingDown)
-        );
+        assert_eq!(handle.read_index(DEADLINE).await, Err(Unavailable::ShuttingDown));
     }
 }
 
@@ -137,16 +105,10 @@ async fn an_answer_comes_only_after_its_effects_are_published() {
     let dir = tempfile::tempdir().expect("a directory");
     let counter = Counter::default();
     let published = counter.published.clone();
-    let node = Node::start(Config::new(dir.path()), counter, true)
-        .await
-        .expect("starts");
+    let node = Node::start(Config::new(dir.path()), counter, true).await.expect("starts");
     let handle = node.handle();
     for id in 0..50 {
-        let index = handle
-            .propose(add(1, id), DEADLINE)
-            .await
-            .expect("commits")
-            .index;
+        let index = handle.propose(add(1, id), DEADLINE).await.expect("commits").index;
         assert!(published.load(std::sync::atomic::Ordering::SeqCst) >= index);
         assert_eq!(handle.journal().head(b"\x01"), id + 1);
     }
@@ -158,19 +120,12 @@ async fn a_read_index_reflects_what_was_committed_before() {
     let dir = tempfile::tempdir().expect("a directory");
     let node = start(dir.path()).await;
     let handle = node.handle();
-    let index = handle
-        .propose(add(1, 1), DEADLINE)
-        .await
-        .expect("commits")
-        .index;
+    let index = handle.propose(add(1, 1), DEADLINE).await.expect("commits").index;
     let read = handle.read_index(DEADLINE).await.expect("reads");
     assert!(read >= index && handle.applied_index() >= read);
     assert_eq!(handle.wait_applied(index, DEADLINE).await, Ok(()));
     let last = handle.last_log_index();
-    assert_eq!(
-        handle.wait_applied(last + 1, DEADLINE).await,
-        Err(Unavailable::Beyond { last })
-    );
+    assert_eq!(handle.wait_applied(last + 1, DEADLINE).await, Err(Unavailable::Beyond { last }));
     node.shutdown().await.expect("stops");
 }
 
@@ -179,24 +134,12 @@ async fn a_command_over_the_limit_is_refused_and_the_largest_is_not() {
     let dir = tempfile::tempdir().expect("a directory");
     let node = start(dir.path()).await;
     let limit = limits::COMMAND_MAX_BYTES;
-    let command = |bytes: usize| Command::Add {
-        chain: 1,
-        id: 1,
-        padding: bytes - 10,
-    };
+    let command = |bytes: usize| Command::Add { chain: 1, id: 1, padding: bytes - 10 };
     assert_eq!(
         node.handle().propose(command(limit + 1), DEADLINE).await,
-        Err(ProposeError::TooLarge {
-            bytes: limit + 1,
-            limit
-        })
+        Err(ProposeError::TooLarge { bytes: limit + 1, limit })
     );
-    assert!(
-        node.handle()
-            .propose(command(limit), DEADLINE)
-            .await
-            .is_ok()
-    );
+    assert!(node.handle().propose(command(limit), DEADLINE).await.is_ok());
     node.shutdown().await.expect("stops");
     let node = start(dir.path()).await;
     assert_eq!(node.handle().journal().head(b"\x01"), 1);
@@ -217,20 +160,14 @@ async fn a_proposal_that_timed_out_has_an_unknown_outcome() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_and_the_log_behind_it_give_the_same_state_again() {
     let dir = tempfile::tempdir().expect("a directory");
-    let config = Config {
-        snapshot_every_entries: 100,
-        log_keep_entries: 10,
-        ..Config::new(dir.path())
-    };
+    let config =
+        Config { snapshot_every_entries: 100, log_keep_entries: 10, ..Config::new(dir.path()) };
     let node = try_start(config.clone(), 0).await.expect("starts");
     let handle = node.handle();
     for id in 0..450 {
         propose(&handle, (id % 3) as u8, id).await;
     }
-    until("a snapshot", || {
-        handle.status().snapshot_index.is_some_and(|i| i >= 350)
-    })
-    .await;
+    until("a snapshot", || handle.status().snapshot_index.is_some_and(|i| i >= 350)).await;
     let head = handle.journal().head(&[0]);
     let before = handle.journal().read(&[0], 1, 1000, 1 << 20);
     node.shutdown().await.expect("stops");
@@ -241,10 +178,7 @@ async fn a_snapshot_and_the_log_behind_it_give_the_same_state_again() {
     let node = Node::start(config, counter, false).await.expect("starts");
     let handle = node.handle();
     handle.ready().await;
-    assert!(
-        restored.lock().expect("not poisoned").ids.len() >= 340,
-        "from the snapshot"
-    );
+    assert!(restored.lock().expect("not poisoned").ids.len() >= 340, "from the snapshot");
     assert_eq!(handle.journal().head(&[0]), head);
     assert_eq!(handle.journal().read(&[0], 1, 1000, 1 << 20), before);
     assert_eq!(propose(&handle, 0, 1000).await, head + 1);
@@ -254,33 +188,19 @@ async fn a_snapshot_and_the_log_behind_it_give_the_same_state_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_comes_when_asked_for_or_when_enough_bytes_have_come() {
     let dir = tempfile::tempdir().expect("a directory");
-    let config = Config {
-        snapshot_every_bytes: 300_000,
-        ..Config::new(dir.path())
-    };
+    let config = Config { snapshot_every_bytes: 300_000, ..Config::new(dir.path()) };
     let node = try_start(config, 0).await.expect("starts");
     let handle = node.handle();
-    let index = handle
-        .propose(add(1, 0), DEADLINE)
-        .await
-        .expect("commits")
-        .index;
+    let index = handle.propose(add(1, 0), DEADLINE).await.expect("commits").index;
     assert_eq!(handle.status().snapshot_index, None);
     handle.snapshot_now().await.expect("a snapshot");
     assert!(handle.status().snapshot_index >= Some(index));
     handle.snapshot_now().await.expect("the same one");
     for id in 1..=4 {
-        let command = Command::Add {
-            chain: 1,
-            id,
-            padding: 100_000,
-        };
+        let command = Command::Add { chain: 1, id, padding: 100_000 };
         handle.propose(command, DEADLINE).await.expect("commits");
     }
-    until("a snapshot", || {
-        handle.status().snapshot_index >= Some(index + 3)
-    })
-    .await;
+    until("a snapshot", || handle.status().snapshot_index >= Some(index + 3)).await;
     node.shutdown().await.expect("stops");
 }
 
@@ -292,9 +212,7 @@ async fn a_command_that_does_not_decode_stops_the_node_now_and_at_every_start() 
     propose(&handle, 1, 1).await;
     let got = handle.propose(Command::Garbage, DEADLINE).await;
     assert_eq!(got, Err(ProposeError::OutcomeUnknown));
-    let fatal = tokio::time::timeout(DEADLINE, node.fatal())
-        .await
-        .expect("in time");
+    let fatal = tokio::time::timeout(DEADLINE, node.fatal()).await.expect("in time");
     assert!(matches!(fatal, Fatal::Undecodable { .. }), "{fatal}");
     until("it serves no more", || !handle.may_serve()).await;
     let got = handle.propose(add(1, 2), DEADLINE).await;
@@ -310,9 +228,7 @@ async fn a_machine_that_panics_stops_the_node() {
     let node = start(dir.path()).await;
     let got = node.handle().propose(Command::Panic, DEADLINE).await;
     assert_eq!(got, Err(ProposeError::OutcomeUnknown));
-    let fatal = tokio::time::timeout(DEADLINE, node.fatal())
-        .await
-        .expect("in time");
+    let fatal = tokio::time::timeout(DEADLINE, node.fatal()).await.expect("in time");
     assert!(matches!(fatal, Fatal::MachinePanicked { .. }), "{fatal}");
     assert_eq!(node.shutdown().await, Err(fatal));
 }
@@ -324,10 +240,7 @@ async fn a_machine_that_has_forked_does_not_start() {
     propose(&node.handle(), 1, 1).await;
     node.shutdown().await.expect("stops");
     let got = try_start(Config::new(dir.path()), 1).await.map(|_| ());
-    let rewritten = Fatal::JournalRewritten {
-        chain: "\\x01".into(),
-        seq: 1,
-    };
+    let rewritten = Fatal::JournalRewritten { chain: "\\x01".into(), seq: 1 };
     assert_eq!(got, Err(StartError::Fatal(rewritten)));
 }
 
@@ -335,25 +248,11 @@ async fn a_machine_that_has_forked_does_not_start() {
 async fn a_directory_is_founded_only_when_told() {
     let dir = tempfile::tempdir().expect("a directory");
     let config = Config::new(dir.path().join("new"));
-    let got = Node::start(config.clone(), Counter::default(), false)
-        .await
-        .map(|_| ());
-    assert_eq!(
-        got,
-        Err(StartError::NotInitialised {
-            dir: config.data_dir.clone()
-        })
-    );
+    let got = Node::start(config.clone(), Counter::default(), false).await.map(|_| ());
+    assert_eq!(got, Err(StartError::NotInitialised { dir: config.data_dir.clone() }));
     assert!(!config.data_dir.exists());
-    try_start(config.clone(), 0)
-        .await
-        .expect("starts")
-        .shutdown()
-        .await
-        .expect("stops");
-    let node = Node::start(config, Counter::default(), false)
-        .await
-        .expect("starts");
+    try_start(config.clone(), 0).await.expect("starts").shutdown().await.expect("stops");
+    let node = Node::start(config, Counter::default(), false).await.expect("starts");
     node.shutdown().await.expect("stops");
 }
 
@@ -364,61 +263,25 @@ async fn a_directory_in_use_or_of_another_node_or_cluster_is_refused() {
     let node = start(dir.path()).await;
     let cluster = node.handle().status().cluster_id;
     let got = try_start(config.clone(), 0).await.map(|_| ());
-    assert_eq!(
-        got,
-        Err(StartError::Locked {
-            dir: dir.path().into()
-        })
-    );
+    assert_eq!(got, Err(StartError::Locked { dir: dir.path().into() }));
     node.shutdown().await.expect("stops");
 
-    let got = try_start(
-        Config {
-            node_id: 2,
-            ..config.clone()
-        },
-        0,
-    )
-    .await
-    .map(|_| ());
+    let got = try_start(Config { node_id: 2, ..config.clone() }, 0).await.map(|_| ());
     assert!(
-        matches!(
-            got,
-            Err(StartError::ForeignNode {
-                stored: 1,
-                configured: 2,
-                ..
-            })
-        ),
+        matches!(got, Err(StartError::ForeignNode { stored: 1, configured: 2, .. })),
         "{got:?}"
     );
-    let other = Config {
-        cluster_id: Some([7; 16]),
-        ..config.clone()
-    };
+    let other = Config { cluster_id: Some([7; 16]), ..config.clone() };
     let got = try_start(other, 0).await.map(|_| ());
-    assert!(
-        matches!(got, Err(StartError::ForeignCluster { .. })),
-        "{got:?}"
-    );
-    let same = Config {
-        cluster_id: Some(cluster),
-        ..config
-    };
-    try_start(same, 0)
-        .await
-        .expect("starts")
-        .shutdown()
-        .await
-        .expect("stops");
+    assert!(matches!(got, Err(StartError::ForeignCluster { .. })), "{got:?}");
+    let same = Config { cluster_id: Some(cluster), ..config };
+    try_start(same, 0).await.expect("starts").shutdown().await.expect("stops");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_or_snapshot_from_elsewhere_is_refused() {
-    let (here, there) = (
-        tempfile::tempdir().expect("a directory"),
-        tempfile::tempdir().expect("a directory"),
-    );
+    let (here, there) =
+        (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
     for dir in [&here, &there] {
         let node = start(dir.path()).await;
         propose(&node.handle(), 1, 1).await;
@@ -430,25 +293,13 @@ async fn a_store_or_snapshot_from_elsewhere_is_refused() {
         std::fs::rename(here.path().join(part), &aside).expect("moves");
         std::fs::rename(there.path().join(part), here.path().join(part)).expect("moves");
         let got = try_start(Config::new(here.path()), 0).await.map(|_| ());
-        assert!(
-            matches!(got, Err(StartError::ForeignCluster { .. })),
-            "{part}: {got:?}"
-        );
+        assert!(matches!(got, Err(StartError::ForeignCluster { .. })), "{part}: {got:?}");
         std::fs::rename(here.path().join(part), there.path().join(part)).expect("moves");
         std::fs::rename(&aside, here.path().join(part)).expect("moves");
     }
     std::fs::remove_dir_all(here.path().join("store")).expect("removes");
     let got = try_start(Config::new(here.path()), 0).await.map(|_| ());
-    assert!(
-        matches!(
-            got,
-            Err(StartError::Damaged {
-                what: What::Store,
-                ..
-            })
-        ),
-        "{got:?}"
-    );
+    assert!(matches!(got, Err(StartError::Damaged { what: What::Store, .. })), "{got:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -456,19 +307,14 @@ async fn a_directory_that_cannot_be_written_is_named() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("file");
     std::fs::write(&file, b"").expect("writes");
-    let got = try_start(Config::new(file.join("data")), 0)
-        .await
-        .map(|_| ());
+    let got = try_start(Config::new(file.join("data")), 0).await.map(|_| ());
     assert!(matches!(got, Err(StartError::Unwritable { .. })), "{got:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_snapshot_or_identity_is_named_and_says_what_to_do() {
     let dir = tempfile::tempdir().expect("a directory");
-    let config = Config {
-        log_keep_entries: 0,
-        ..Config::new(dir.path())
-    };
+    let config = Config { log_keep_entries: 0, ..Config::new(dir.path()) };
     let node = try_start(config.clone(), 0).await.expect("starts");
     let handle = node.handle();
     for id in 0..20 {
@@ -478,10 +324,9 @@ async fn a_damaged_snapshot_or_identity_is_named_and_says_what_to_do() {
     node.shutdown().await.expect("stops");
     let snapshot = snapshot_files(dir.path()).remove(0);
     let damaged = |what| move |got: &Result<(), StartError>| matches!(got, Err(StartError::Damaged { what: found, .. }) if *found == what);
-    for (path, what) in [
-        (snapshot.clone(), What::Snapshot),
-        (dir.path().join("identity"), What::Identity),
-    ] {
+    for (path, what) in
+        [(snapshot.clone(), What::Snapshot), (dir.path().join("identity"), What::Identity)]
+    {
         let good = std::fs::read(&path).expect("reads");
         let mut bad = good.clone();
         let last = bad.len() - 1;
@@ -490,18 +335,10 @@ async fn a_damaged_snapshot_or_identity_is_named_and_says_what_to_do() {
         let got = try_start(config.clone(), 0).await.map(|_| ());
         assert!(damaged(what)(&got), "{got:?}");
         let said = got.expect_err("damaged").to_string();
-        assert!(
-            said.contains(&*path.to_string_lossy()) && said.contains("backup"),
-            "{said}"
-        );
+        assert!(said.contains(&*path.to_string_lossy()) && said.contains("backup"), "{said}");
         std::fs::write(&path, good).expect("writes");
     }
-    try_start(config.clone(), 0)
-        .await
-        .expect("starts")
-        .shutdown()
-        .await
-        .expect("stops");
+    try_start(config.clone(), 0).await.expect("starts").shutdown().await.expect("stops");
     std::fs::remove_file(&snapshot).expect("removes");
     let got = try_start(config, 0).await.map(|_| ());
     assert!(damaged(What::Snapshot)(&got), "{got:?}");
@@ -509,16 +346,11 @@ async fn a_damaged_snapshot_or_identity_is_named_and_says_what_to_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_that_ends_before_the_snapshot_is_named() {
-    let (dir, other) = (
-        tempfile::tempdir().expect("a directory"),
-        tempfile::tempdir().expect("a directory"),
-    );
+    let (dir, other) =
+        (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
     let id = Some([3; 16]);
     for (dir, ids) in [(&dir, 0..20), (&other, 0..10)] {
-        let config = Config {
-            cluster_id: id,
-            ..Config::new(dir.path())
-        };
+        let config = Config { cluster_id: id, ..Config::new(dir.path()) };
         let node = try_start(config, 0).await.expect("starts");
         for id in ids {
             propose(&node.handle(), 1, id).await;
@@ -531,12 +363,7 @@ async fn a_journal_that_ends_before_the_snapshot_is_named() {
     std::fs::remove_dir_all(&snapshots).expect("removes");
     std::fs::rename(dir.path().join("snapshots"), snapshots).expect("moves");
     let got = try_start(Config::new(other.path()), 0).await.map(|_| ());
-    let Err(StartError::Damaged {
-        what: What::Journal,
-        place,
-        ..
-    }) = got
-    else {
+    let Err(StartError::Damaged { what: What::Journal, place, .. }) = got else {
         panic!("{got:?}")
     };
     assert_eq!(place, "chain \\x01, record 11");
@@ -611,16 +438,10 @@ async fn writes_go_on_while_a_snapshot_is_written_and_the_snapshot_has_none_of_t
     let dir = tempfile::tempdir().expect("a directory");
     let counter = Counter::default();
     let gate = counter.gate.clone();
-    let node = Node::start(Config::new(dir.path()), counter, true)
-        .await
-        .expect("starts");
+    let node = Node::start(Config::new(dir.path()), counter, true).await.expect("starts");
     let handle = node.handle();
     handle.ready().await;
-    let before = handle
-        .propose(add(1, 0), DEADLINE)
-        .await
-        .expect("commits")
-        .index;
+    let before = handle.propose(add(1, 0), DEADLINE).await.expect("commits").index;
     let (close, closed) = tokio::sync::oneshot::channel();
     let (open, opened) = std::sync::mpsc::channel();
     let keeper = std::thread::spawn(move || {
@@ -631,11 +452,8 @@ async fn writes_go_on_while_a_snapshot_is_written_and_the_snapshot_has_none_of_t
     closed.await.expect("closed");
     let asking = handle.clone();
     let asked = tokio::spawn(async move { asking.snapshot_now().await });
-    let writing = || {
-        snapshot_files(dir.path())
-            .iter()
-            .any(|p| p.extension() == Some("writing".as_ref()))
-    };
+    let writing =
+        || snapshot_files(dir.path()).iter().any(|p| p.extension() == Some("writing".as_ref()));
     until("a snapshot begins", writing).await;
     for id in 1..20 {
         propose(&handle, 1, id).await;

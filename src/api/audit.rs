@@ -317,7 +317,9 @@ impl Follower {
             if let Some(entry) = self.queue.next() {
                 match sse(&entry) {
                     Ok(event) => return Some(event),
-                    Err(what) => return Some(self.damaged(&format!("event {}: {what}", entry.seq))),
+                    Err(what) => {
+                        return Some(self.damaged(&format!("event {}: {what}", entry.seq)));
+                    }
                 }
             }
             // Before every read, so that nothing is sent that happened after the key had died.

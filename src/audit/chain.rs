@@ -244,7 +244,8 @@ mod tests {
 
         let (_, second) = linked(head, &revoked(7));
         assert_ne!(first.id, second.id, "the place in the chain is part of the id");
-        let whole = full_json(&head.hash, &second.record.bytes).expect("a record");
+        let (own, text) = split(&second.record.bytes).expect("a record");
+        let whole = full_json(&head.hash, &own, text);
         let whole: Map<String, Value> = serde_json::from_str(&whole).expect("JSON");
         assert_eq!(whole["prev_hash"], hex::encode(hash));
         assert_eq!(whole["seq"], 2);
@@ -298,7 +299,8 @@ mod tests {
     fn an_exported_event_is_checked_whole() {
         let (head, _) = linked(Head::START, &revoked(7));
         let (next, second) = linked(head, &revoked(8));
-        let text = full_json(&head.hash, &second.record.bytes).expect("a record");
+        let (own, text) = split(&second.record.bytes).expect("a record");
+        let text = full_json(&head.hash, &own, text);
         let event: Map<String, Value> = serde_json::from_str(&text).expect("JSON");
         assert_eq!(check_json(&head.hash, &event), Ok(next.hash));
         assert_eq!(check_json(&[0; 32], &event), Err(Broken::WrongHash));

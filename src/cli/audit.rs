@@ -109,13 +109,18 @@ fn report(name: &str, intact: &Intact) -> String {
         None => "Rows cut off at the end would leave no trace. To rule that out, compare the head \
                  with head_hash of GET /v1/audit/verify, or run this again with --head HASH."
             .to_owned(),
-        Some(vouched) if vouched == length => "It ends in the head that was given: nothing was cut \
+        Some(vouched) if vouched == length => {
+            "It ends in the head that was given: nothing was cut \
                                                off. Keep the head: later exports must contain it."
-            .to_owned(),
+                .to_owned()
+        }
         Some(vouched) => format!(
             "The head that was given is row {vouched}, and the rows after it continue it. Keep the \
              new head: later exports must contain it."
         ),
     };
-    format!("{name}: whole and unchanged\nevents: {length}\nhead: {}\n\n{next}\n", hex::encode(head))
+    format!(
+        "{name}: whole and unchanged\nevents: {length}\nhead: {}\n\n{next}\n",
+        hex::encode(head)
+    )
 }

@@ -126,9 +126,7 @@ impl<M: Machine> Apply<M> {
         })?;
         self.last_applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
-        self.progress
-            .since_snapshot_bytes
-            .store(0, Ordering::Relaxed);
+        self.progress.since_snapshot_bytes.store(0, Ordering::Relaxed);
         self.publish();
         Ok(())
     }
@@ -174,26 +172,18 @@ impl<M: Machine> Apply<M> {
     ) -> Result<Outcome, Fatal> {
         let command = M::decode_command(&proposed.bytes)
             .map_err(|e| Fatal::Undecodable { index, detail: e.0 })?;
-        let stamp = Stamp {
-            index,
-            at_ms: proposed.at_ms,
-        };
+        let stamp = Stamp { index, at_ms: proposed.at_ms };
         // A machine that panics leaves its state unknown: it is never used again.
         let applied = catch_unwind(AssertUnwindSafe(|| self.machine.apply(stamp, command)))
             .map_err(|_| Fatal::MachinePanicked { index })?;
         records.extend(applied.records);
         let bytes = proposed.bytes.len() as u64;
-        self.progress
-            .since_snapshot_bytes
-            .fetch_add(bytes, Ordering::Relaxed);
+        self.progress.since_snapshot_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(Outcome(Some(Box::new(applied.reply))))
     }
 
     fn meta(&self) -> SnapshotMeta {
-        SnapshotMeta {
-            last_log_id: self.last_applied,
-            last_membership: self.membership.clone(),
-        }
+        SnapshotMeta { last_log_id: self.last_applied, last_membership: self.membership.clone() }
     }
 
     async fn install(&mut self, meta: &SnapshotMeta, from: File) -> Result<(), Fatal> {
@@ -236,9 +226,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for Apply<M> {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder<M> {
-        self.progress
-            .since_snapshot_bytes
-            .store(0, Ordering::Relaxed);
+        self.progress.since_snapshot_bytes.store(0, Ordering::Relaxed);
         Builder {
             frozen: Arc::new(self.machine.freeze()),
             meta: self.meta(),
@@ -259,9 +247,6 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for Apply<M> {
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
         let read = self.fatal.check(self.snapshots.read())?;
-        Ok(read.map(|(meta, _, file)| Snapshot {
-            meta,
-            snapshot: SnapshotData { file },
-        }))
+        Ok(read.map(|(meta, _, file)| Snapshot { meta, snapshot: SnapshotData { file } }))
     }
 }

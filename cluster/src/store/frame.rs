@@ -27,10 +27,7 @@ impl Place {
     pub(crate) fn new(prefix: &[u8], first: u64) -> Place {
         let mut hasher = Hasher::new();
         hasher.update(prefix);
-        Place {
-            prefix: hasher,
-            first,
-        }
+        Place { prefix: hasher, first }
     }
 
     fn checksum(&self, nth: u64, payload: &[u8]) -> u32 {
@@ -66,18 +63,13 @@ impl RowBuilder {
     pub(crate) fn new(place: Place) -> RowBuilder {
         let mut bytes = vec![VERSION];
         bytes.extend_from_slice(&0u32.to_le_bytes());
-        RowBuilder {
-            place,
-            bytes,
-            count: 0,
-        }
+        RowBuilder { place, bytes, count: 0 }
     }
 
     pub(crate) fn push(&mut self, payload: &[u8]) {
         let checksum = self.place.checksum(u64::from(self.count), payload);
         // Payloads come from the codec, which caps them far below 4 GiB.
-        self.bytes
-            .extend_from_slice(&(payload.len() as u32).to_le_bytes());
+        self.bytes.extend_from_slice(&(payload.len() as u32).to_le_bytes());
         self.bytes.extend_from_slice(&checksum.to_le_bytes());
         self.bytes.extend_from_slice(payload);
         self.count += 1;
@@ -102,10 +94,7 @@ pub(crate) fn count(row: &[u8]) -> Result<u64, RowError> {
     let whole = |detail| RowError::Damaged { nth: None, detail };
     let (&version, rest) = row.split_first().ok_or(whole("an empty row"))?;
     if version != VERSION {
-        return Err(RowError::Version {
-            found: version,
-            supported: VERSION,
-        });
+        return Err(RowError::Version { found: version, supported: VERSION });
     }
     let count = rest.first_chunk::<4>().ok_or(whole("a row cut short"))?;
     match u32::from_le_bytes(*count) {
@@ -126,10 +115,9 @@ pub(crate) fn records<'a>(
         let result = match count.clone() {
             Err(e) => Err(e),
             Ok(count) if nth == count && rest.is_empty() => return None,
-            Ok(count) if nth >= count => Err(RowError::Damaged {
-                nth: None,
-                detail: "bytes left over",
-            }),
+            Ok(count) if nth >= count => {
+                Err(RowError::Damaged { nth: None, detail: "bytes left over" })
+            }
             Ok(_) => take(place, nth, &mut rest),
         };
         nth += 1;
@@ -143,20 +131,13 @@ pub(crate) fn records<'a>(
 }
 
 fn take<'a>(place: &Place, nth: u64, rest: &mut &'a [u8]) -> Result<&'a [u8], RowError> {
-    let cut = RowError::Damaged {
-        nth: Some(nth),
-        detail: "a record cut short",
-    };
+    let cut = RowError::Damaged { nth: Some(nth), detail: "a record cut short" };
     let (length, after) = rest.split_first_chunk::<4>().ok_or(cut.clone())?;
     let (checksum, after) = after.split_first_chunk::<4>().ok_or(cut.clone())?;
-    let (payload, after) = after
-        .split_at_checked(u32::from_le_bytes(*length) as usize)
-        .ok_or(cut)?;
+    let (payload, after) =
+        after.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or(cut)?;
     if place.checksum(nth, payload) != u32::from_le_bytes(*checksum) {
-        return Err(RowError::Damaged {
-            nth: Some(nth),
-            detail: "the checksum does not match",
-        });
+        return Err(RowError::Damaged { nth: Some(nth), detail: "the checksum does not match" });
     }
     *rest = after;
     Ok(payload)

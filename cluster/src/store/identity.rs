@@ -40,9 +40,8 @@ fn encode(identity: &Identity) -> Result<Vec<u8>, Fatal> {
 
 fn decode(place: &str, bytes: &[u8]) -> Result<Identity, Fatal> {
     let damaged = |detail| Fatal::damaged(What::Identity, place, detail);
-    let (checksum, body) = bytes
-        .split_first_chunk::<CHECKSUM_BYTES>()
-        .ok_or_else(|| damaged("too short"))?;
+    let (checksum, body) =
+        bytes.split_first_chunk::<CHECKSUM_BYTES>().ok_or_else(|| damaged("too short"))?;
     if crc32fast::hash(body) != u32::from_le_bytes(*checksum) {
         return Err(damaged("the checksum does not match"));
     }
@@ -67,10 +66,7 @@ pub(crate) fn check_or_write(
     let fatal = |e| StartError::fatal(data_dir, e);
     let in_store = store
         .with(|trees| {
-            trees
-                .meta
-                .get(keys::IDENTITY)
-                .map_err(|e| Fatal::sled(What::Identity, "reading", e))
+            trees.meta.get(keys::IDENTITY).map_err(|e| Fatal::sled(What::Identity, "reading", e))
         })
         .map_err(fatal)?
         .map(|bytes| decode("the store", &bytes))
@@ -101,10 +97,7 @@ pub(crate) fn check_or_write(
         (stored, None) => {
             let identity = match stored {
                 Some(identity) => identity,
-                None => Identity {
-                    cluster: fresh_cluster_id(data_dir, cluster)?,
-                    node,
-                },
+                None => Identity { cluster: fresh_cluster_id(data_dir, cluster)?, node },
             };
             write(data_dir, &path, store, &identity)?;
             identity
@@ -161,26 +154,16 @@ mod tests {
 
     #[test]
     fn the_stored_form_of_an_identity_does_not_change() {
-        let identity = Identity {
-            cluster: [9; 16],
-            node: 3,
-        };
+        let identity = Identity { cluster: [9; 16], node: 3 };
         let bytes = encode(&identity).expect("encodes");
-        assert_eq!(
-            bytes[4..],
-            [1, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 3]
-        );
+        assert_eq!(bytes[4..], [1, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 3]);
         assert_eq!(bytes[..4], crc32fast::hash(&bytes[4..]).to_le_bytes());
         assert_eq!(decode("here", &bytes), Ok(identity));
     }
 
     #[test]
     fn a_flipped_bit_is_noticed() {
-        let good = encode(&Identity {
-            cluster: [9; 16],
-            node: 3,
-        })
-        .expect("encodes");
+        let good = encode(&Identity { cluster: [9; 16], node: 3 }).expect("encodes");
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);

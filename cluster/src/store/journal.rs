@@ -52,10 +52,7 @@ impl JournalShared {
             }
             Ok(chains)
         })?;
-        Ok(JournalShared {
-            store,
-            chains: RwLock::new(chains),
-        })
+        Ok(JournalShared { store, chains: RwLock::new(chains) })
     }
 
     fn chains(&self) -> RwLockReadGuard<'_, BTreeMap<Vec<u8>, Chain>> {
@@ -74,10 +71,7 @@ impl JournalShared {
         let mut by_chain: BTreeMap<Vec<u8>, Vec<Record>> = BTreeMap::new();
         for record in records {
             check_limits(&record)?;
-            by_chain
-                .entry(record.chain.clone())
-                .or_default()
-                .push(record);
+            by_chain.entry(record.chain.clone()).or_default().push(record);
         }
         let mut chains = self.chains.write().unwrap_or_else(PoisonError::into_inner);
         self.store.with(|trees| {
@@ -151,10 +145,7 @@ impl JournalShared {
         }
         self.store
             .with(|trees| {
-                let rows = Rows {
-                    tree: &trees.journal,
-                    what: What::Postings,
-                };
+                let rows = Rows { tree: &trees.journal, what: What::Postings };
                 f(&Lists { rows, chain, tag }, &state.open, state.head)
             })
             .map_err(|fatal| JournalError::at(chain, 0, fatal))
@@ -203,11 +194,7 @@ fn check_limits(record: &Record) -> Result<(), Fatal> {
         return Ok(());
     };
     let chain = record.chain.escape_ascii().to_string();
-    Err(Fatal::RecordTooLarge {
-        chain,
-        seq: record.seq,
-        detail,
-    })
+    Err(Fatal::RecordTooLarge { chain, seq: record.seq, detail })
 }
 
 /// Compares records up to `head` with those that are there, and returns the others.
@@ -221,21 +208,13 @@ fn check_replayed(
     let (replayed, fresh): (Vec<_>, Vec<_>) = records.into_iter().partition(|r| r.seq <= head);
     let mut expected = fresh.iter().zip(head + 1..);
     if let Some((record, expected)) = expected.find(|(record, expected)| record.seq != *expected) {
-        return Err(Fatal::JournalGap {
-            chain: name(),
-            expected,
-            found: record.seq,
-        });
+        return Err(Fatal::JournalGap { chain: name(), expected, found: record.seq });
     }
     let (Some(first), Some(last)) = (replayed.first(), replayed.last()) else {
         return Ok(fresh);
     };
     if first.seq == 0 {
-        return Err(Fatal::JournalGap {
-            chain: name(),
-            expected: 1,
-            found: 0,
-        });
+        return Err(Fatal::JournalGap { chain: name(), expected: 1, found: 0 });
     }
     let (first, last) = (first.seq, last.seq);
     let mut replayed = replayed.into_iter().peekable();
@@ -271,10 +250,7 @@ fn append_chain(
     for record in records {
         head = record.seq;
         chain.open.push(head, &record.tags);
-        let stored = StoredRecord {
-            tags: record.tags,
-            bytes: record.bytes,
-        };
+        let stored = StoredRecord { tags: record.tags, bytes: record.bytes };
         let payload = encode_record(name, head, &stored)?;
         let full = |row: &RowBuilder| {
             row.len_bytes() + framed_len_bytes(payload.len()) > JOURNAL_ROW_MAX_BYTES
@@ -282,9 +258,7 @@ fn append_chain(
         if row.as_ref().is_some_and(|(_, row)| full(row)) {
             put_row(batch, name, row.take());
         }
-        row.get_or_insert_with(|| (head, RowBuilder::new(Place::new(name, head))))
-            .1
-            .push(&payload);
+        row.get_or_insert_with(|| (head, RowBuilder::new(Place::new(name, head)))).1.push(&payload);
         if completes_block(head) {
             put_row(batch, name, row.take());
             chain.open.seal(rows(trees), name, block_of(head), batch)?;
@@ -309,12 +283,7 @@ impl Journal {
 
     /// The chains that hold at least one record, in order.
     pub fn chains(&self) -> Vec<Vec<u8>> {
-        self.shared
-            .chains()
-            .iter()
-            .filter(|(_, c)| c.head > 0)
-            .map(|(k, _)| k.clone())
-            .collect()
+        self.shared.chains().iter().filter(|(_, c)| c.head > 0).map(|(k, _)| k.clone()).collect()
     }
 
     /// The position of the last record of `chain`, 0 if it has none.
@@ -336,8 +305,7 @@ impl Journal {
 
     /// How many records of `chain` carry `tag`.
     pub fn count(&self, chain: &[u8], tag: &[u8]) -> Result<u64, JournalError> {
-        self.shared
-            .lists(chain, tag, |lists, open, _| lists.count(open))
+        self.shared.lists(chain, tag, |lists, open, _| lists.count(open))
     }
 
     /// Positions of records of `chain` that carry `tag`: those after `after`, without the first

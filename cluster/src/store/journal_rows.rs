@@ -32,10 +32,7 @@ pub(crate) struct Unread {
 
 /// The rows of the journal's tree.
 pub(crate) fn rows(trees: &Trees) -> Rows<'_> {
-    Rows {
-        tree: &trees.journal,
-        what: What::Journal,
-    }
+    Rows { tree: &trees.journal, what: What::Journal }
 }
 
 /// Names the record that is damaged.
@@ -53,15 +50,7 @@ pub(crate) fn row_error(chain: &[u8], first: u64, error: RowError) -> (u64, Fata
     match error {
         RowError::Version { found, supported } => {
             let place = place(chain, first);
-            (
-                first,
-                Fatal::Version {
-                    what: What::Journal,
-                    place,
-                    found,
-                    supported,
-                },
-            )
+            (first, Fatal::Version { what: What::Journal, place, found, supported })
         }
         RowError::Damaged { nth, detail } => {
             let seq = first + nth.unwrap_or(0);
@@ -73,11 +62,7 @@ pub(crate) fn row_error(chain: &[u8], first: u64, error: RowError) -> (u64, Fata
 /// The chain and first position of the row under `key`.
 pub(crate) fn parse(key: &[u8]) -> Result<(&[u8], u64), Fatal> {
     keys::parse_journal_row(key).ok_or_else(|| {
-        Fatal::damaged(
-            What::Journal,
-            format!("row {}", key.escape_ascii()),
-            "an unknown key",
-        )
+        Fatal::damaged(What::Journal, format!("row {}", key.escape_ascii()), "an unknown key")
     })
 }
 
@@ -97,14 +82,8 @@ pub(crate) fn scan(
         .map_or(low.clone(), |(key, _)| key);
     let mut expected = from;
     for row in rows.from(&start, &keys::after(&low)) {
-        let (key, row) = row.map_err(|fatal| Unread {
-            seq: expected,
-            fatal,
-        })?;
-        let (_, first) = parse(&key).map_err(|fatal| Unread {
-            seq: expected,
-            fatal,
-        })?;
+        let (key, row) = row.map_err(|fatal| Unread { seq: expected, fatal })?;
+        let (_, first) = parse(&key).map_err(|fatal| Unread { seq: expected, fatal })?;
         if first > expected {
             break;
         }
@@ -123,10 +102,7 @@ pub(crate) fn scan(
             }
         }
     }
-    Err(Unread {
-        seq: expected,
-        fatal: damaged(chain, expected, "it is missing"),
-    })
+    Err(Unread { seq: expected, fatal: damaged(chain, expected, "it is missing") })
 }
 
 /// The stored form of a record.

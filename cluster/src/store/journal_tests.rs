@@ -13,14 +13,7 @@ use crate::store::scrub::{Pace, Scrub};
 const CHAIN: &[u8] = b"c";
 
 fn record(seq: u64) -> Record {
-    tagged(
-        seq,
-        &[if seq.is_multiple_of(3) {
-            b"third"
-        } else {
-            b"other"
-        }],
-    )
+    tagged(seq, &[if seq.is_multiple_of(3) { b"third" } else { b"other" }])
 }
 
 fn tagged(seq: u64, tags: &[&[u8]]) -> Record {
@@ -54,11 +47,7 @@ fn try_open(dir: &Path) -> Result<Open, Fatal> {
         }
     };
     let journal = Journal::new(shared.clone(), Arc::new(Progress::new()));
-    Ok(Open {
-        journal,
-        shared,
-        store,
-    })
+    Ok(Open { journal, shared, store })
 }
 
 fn open(dir: &Path) -> Open {
@@ -94,17 +83,12 @@ impl Open {
     }
 
     fn seqs(&self, after: u64, skip: u64, limit: usize) -> Vec<u64> {
-        self.journal
-            .seqs(CHAIN, b"third", after, skip, limit)
-            .expect("reads")
+        self.journal.seqs(CHAIN, b"third", after, skip, limit).expect("reads")
     }
 }
 
 fn damage(seq: u64) -> JournalError {
-    JournalError::Damaged {
-        chain: CHAIN.to_vec(),
-        seq,
-    }
+    JournalError::Damaged { chain: CHAIN.to_vec(), seq }
 }
 
 #[test]
@@ -115,10 +99,7 @@ fn records_are_read_back_by_position_within_the_bounds_asked_for() {
     assert_eq!(open.journal.head(CHAIN), 100);
     assert_eq!(open.journal.chains(), [CHAIN.to_vec()]);
     let read = |from, records, bytes| {
-        let read = open
-            .journal
-            .read(CHAIN, from, records, bytes)
-            .expect("reads");
+        let read = open.journal.read(CHAIN, from, records, bytes).expect("reads");
         for (seq, bytes) in &read {
             assert_eq!(bytes[..], seq.to_le_bytes());
         }
@@ -143,19 +124,13 @@ fn a_restart_knows_heads_and_postings_of_every_chain() {
         open.append(1..=total, 300);
         for chain in [b"a".as_slice(), b"cc", b"d"] {
             open.shared
-                .append(vec![Record {
-                    chain: chain.to_vec(),
-                    ..record(1)
-                }])
+                .append(vec![Record { chain: chain.to_vec(), ..record(1) }])
                 .expect("appends");
         }
     }
     let open = open(dir.path());
     assert_eq!(open.journal.chains(), [b"a".as_slice(), b"c", b"cc", b"d"]);
-    assert_eq!(
-        (open.journal.head(CHAIN), open.journal.head(b"cc")),
-        (total, 1)
-    );
+    assert_eq!((open.journal.head(CHAIN), open.journal.head(b"cc")), (total, 1));
     assert_eq!(open.journal.count(CHAIN, b"third"), Ok(total / 3));
     open.append(total + 1..=total + 2, 1);
     assert_eq!(open.journal.head(CHAIN), total + 2);
@@ -180,10 +155,7 @@ fn an_equal_rewrite_changes_nothing_and_its_batches_may_be_others() {
     let before = open.journal.read(CHAIN, 1, usize::MAX, usize::MAX);
     open.append(1..=BLOCK + 60, 11);
     assert_eq!(open.journal.head(CHAIN), BLOCK + 60);
-    assert_eq!(
-        open.journal.read(CHAIN, 1, BLOCK as usize + 50, usize::MAX),
-        before
-    );
+    assert_eq!(open.journal.read(CHAIN, 1, BLOCK as usize + 50, usize::MAX), before);
     assert_eq!(open.journal.count(CHAIN, b"third"), Ok((BLOCK + 60) / 3));
 }
 
@@ -192,39 +164,18 @@ fn a_different_rewrite_is_fatal_and_names_the_record() {
     let dir = tempfile::tempdir().expect("a directory");
     let open = open(dir.path());
     open.append(1..=10, 10);
-    let other_bytes = Record {
-        bytes: vec![1],
-        ..record(7)
-    };
-    let other_tags = Record {
-        tags: vec![],
-        ..record(7)
-    };
+    let other_bytes = Record { bytes: vec![1], ..record(7) };
+    let other_tags = Record { tags: vec![], ..record(7) };
     for bad in [other_bytes, other_tags] {
         let got = open.shared.append(vec![record(6), bad, record(8)]);
-        assert_eq!(
-            got,
-            Err(Fatal::JournalRewritten {
-                chain: "c".into(),
-                seq: 7
-            })
-        );
+        assert_eq!(got, Err(Fatal::JournalRewritten { chain: "c".into(), seq: 7 }));
     }
-    assert_eq!(
-        open.shared.append(vec![record(6), record(7), record(11)]),
-        Ok(())
-    );
+    assert_eq!(open.shared.append(vec![record(6), record(7), record(11)]), Ok(()));
 }
 
 #[test]
 fn positions_without_gaps_from_one_or_not_at_all() {
-    let gap = |expected, found| {
-        Err(Fatal::JournalGap {
-            chain: "c".into(),
-            expected,
-            found,
-        })
-    };
+    let gap = |expected, found| Err(Fatal::JournalGap { chain: "c".into(), expected, found });
     let dir = tempfile::tempdir().expect("a directory");
     let open = open(dir.path());
     assert_eq!(open.shared.append(vec![record(2)]), gap(1, 2));
@@ -239,36 +190,18 @@ fn a_record_over_a_limit_is_refused_by_name() {
     let dir = tempfile::tempdir().expect("a directory");
     let open = open(dir.path());
     let bad = [
-        Record {
-            chain: vec![0; CHAIN_KEY_MAX_BYTES + 1],
-            ..record(1)
-        },
-        Record {
-            bytes: vec![0; RECORD_MAX_BYTES + 1],
-            ..record(1)
-        },
-        Record {
-            tags: vec![vec![]; RECORD_TAGS_MAX + 1],
-            ..record(1)
-        },
-        Record {
-            tags: vec![vec![0; TAG_MAX_BYTES + 1]],
-            ..record(1)
-        },
+        Record { chain: vec![0; CHAIN_KEY_MAX_BYTES + 1], ..record(1) },
+        Record { bytes: vec![0; RECORD_MAX_BYTES + 1], ..record(1) },
+        Record { tags: vec![vec![]; RECORD_TAGS_MAX + 1], ..record(1) },
+        Record { tags: vec![vec![0; TAG_MAX_BYTES + 1]], ..record(1) },
     ];
     for record in bad {
         let got = open.shared.append(vec![record]);
         assert!(matches!(got, Err(Fatal::RecordTooLarge { .. })), "{got:?}");
     }
-    let largest = Record {
-        bytes: vec![0; RECORD_MAX_BYTES],
-        ..record(1)
-    };
+    let largest = Record { bytes: vec![0; RECORD_MAX_BYTES], ..record(1) };
     open.shared.append(vec![largest.clone()]).expect("appends");
-    assert_eq!(
-        open.journal.read(CHAIN, 1, 1, 1),
-        Ok(vec![(1, largest.bytes)])
-    );
+    assert_eq!(open.journal.read(CHAIN, 1, 1, 1), Ok(vec![(1, largest.bytes)]));
 }
 
 #[test]
@@ -277,43 +210,15 @@ fn positions_of_a_tag_are_found_across_blocks_at_any_offset() {
     let open = open(dir.path());
     let total = 5 * BLOCK + 17;
     open.append(1..=total, 1024);
-    let all = (1..=total)
-        .filter(|s| s.is_multiple_of(3))
-        .collect::<Vec<_>>();
+    let all = (1..=total).filter(|s| s.is_multiple_of(3)).collect::<Vec<_>>();
     assert_eq!(open.seqs(0, 0, usize::MAX), all);
-    for skip in [
-        0,
-        1,
-        BLOCK / 3,
-        2 * BLOCK,
-        all.len() as u64 - 1,
-        all.len() as u64,
-        u64::MAX,
-    ] {
+    for skip in [0, 1, BLOCK / 3, 2 * BLOCK, all.len() as u64 - 1, all.len() as u64, u64::MAX] {
         let want = all.iter().skip(skip.min(1 << 40) as usize).take(5).copied();
-        assert_eq!(
-            open.seqs(0, skip, 5),
-            want.collect::<Vec<_>>(),
-            "skip {skip}"
-        );
+        assert_eq!(open.seqs(0, skip, 5), want.collect::<Vec<_>>(), "skip {skip}");
     }
-    for after in [
-        1,
-        3,
-        BLOCK - 1,
-        BLOCK,
-        BLOCK + 1,
-        3 * BLOCK,
-        total - 1,
-        total,
-        u64::MAX,
-    ] {
+    for after in [1, 3, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, total - 1, total, u64::MAX] {
         let want = all.iter().filter(|s| **s > after).skip(2).take(5).copied();
-        assert_eq!(
-            open.seqs(after, 2, 5),
-            want.collect::<Vec<_>>(),
-            "after {after}"
-        );
+        assert_eq!(open.seqs(after, 2, 5), want.collect::<Vec<_>>(), "after {after}");
     }
 }
 
@@ -354,11 +259,7 @@ fn a_damaged_sealed_record_is_an_error_to_read_and_never_left_out() {
         open.flip(&keys::journal_row(CHAIN, 201), 2 + 5 + 20);
     }
     let open = open(dir.path());
-    let read = |from, max| {
-        open.journal
-            .read(CHAIN, from, max, usize::MAX)
-            .map(|r| r.len())
-    };
+    let read = |from, max| open.journal.read(CHAIN, from, max, usize::MAX).map(|r| r.len());
     assert_eq!(read(101, 100), Ok(100));
     assert_eq!(read(101, 101), Err(damage(201)));
     assert_eq!(read(250, 1), Err(damage(201)));
@@ -374,11 +275,7 @@ fn a_missing_row_is_an_error_to_read() {
         let key = [keys::journal_row(CHAIN, 201), vec![0, 0]].concat();
         tree.remove(key).expect("writes");
     });
-    let read = |from, max| {
-        open.journal
-            .read(CHAIN, from, max, usize::MAX)
-            .map(|r| r.len())
-    };
+    let read = |from, max| open.journal.read(CHAIN, from, max, usize::MAX).map(|r| r.len());
     assert_eq!(read(1, 300), Err(damage(201)));
     assert_eq!(read(205, 1), Err(damage(205)));
 }
@@ -407,19 +304,13 @@ fn a_damaged_newest_row_is_named_at_the_start() {
         let Err(Fatal::Damaged { what, place, .. }) = try_open(dir.path()).map(|_| ()) else {
             panic!("{total}: opened")
         };
-        assert_eq!(
-            (what, place),
-            (What::Journal, format!("chain c, record {want}"))
-        );
+        assert_eq!((what, place), (What::Journal, format!("chain c, record {want}")));
     }
 }
 
 /// What a whole pass of the background check reports.
 fn scrub(open: &Open) -> crate::ScrubReport {
-    let pace = Pace {
-        bytes_per_second: u64::MAX,
-        between: Duration::from_secs(60),
-    };
+    let pace = Pace { bytes_per_second: u64::MAX, between: Duration::from_secs(60) };
     let (scrub, thread) = Scrub::spawn(open.shared.clone(), pace);
     let until = Instant::now() + Duration::from_secs(20);
     while scrub.report().passes == 0 {
@@ -436,10 +327,7 @@ fn the_background_check_reports_the_first_damage() {
     let third = keys::postings(CHAIN, b"third", 1);
     type Spoil<'a> = (&'a str, Box<dyn Fn(&Open) + 'a>);
     let cases: [Spoil<'_>; 3] = [
-        (
-            "chain c, record 201:",
-            Box::new(|o| o.flip(&keys::journal_row(CHAIN, 201), 27)),
-        ),
+        ("chain c, record 201:", Box::new(|o| o.flip(&keys::journal_row(CHAIN, 201), 27))),
         (
             "chain c, record 201:",
             Box::new(|o| {
@@ -460,10 +348,7 @@ fn the_background_check_reports_the_first_damage() {
         assert!(good.rows > 80, "{good:?}");
         spoil(&open);
         let report = scrub(&open);
-        assert!(
-            report.damage.as_ref().is_some_and(|d| d.contains(want)),
-            "{want}: {report:?}"
-        );
+        assert!(report.damage.as_ref().is_some_and(|d| d.contains(want)), "{want}: {report:?}");
     }
 }
 
@@ -474,18 +359,12 @@ fn a_closed_journal_says_so() {
     open.append(1..=3, 1);
     open.store.close();
     assert_eq!(open.journal.read(CHAIN, 1, 1, 1), Err(JournalError::Closed));
-    assert_eq!(
-        open.journal.count(CHAIN, b"third"),
-        Err(JournalError::Closed)
-    );
+    assert_eq!(open.journal.count(CHAIN, b"third"), Err(JournalError::Closed));
 }
 
 #[test]
 fn the_stored_form_of_a_record_does_not_change() {
-    let stored = StoredRecord {
-        tags: vec![b"t".to_vec(), vec![]],
-        bytes: vec![7, 8],
-    };
+    let stored = StoredRecord { tags: vec![b"t".to_vec(), vec![]], bytes: vec![7, 8] };
     let bytes = encode_record(CHAIN, 1, &stored).expect("encodes");
     assert_eq!(bytes, [1, 2, 1, b't', 0, 2, 7, 8]);
     assert_eq!(decode_record(CHAIN, 1, &bytes), Ok(stored));

@@ -28,9 +28,7 @@ pub(crate) fn log_row(first: u64) -> Vec<u8> {
 
 /// The index that [`log_row`] put into `key`.
 pub(crate) fn log_row_first(key: &[u8]) -> Option<u64> {
-    (*key.first()? == LOG_ROW)
-        .then(|| tail_u64(&key[1..]))
-        .flatten()
+    (*key.first()? == LOG_ROW).then(|| tail_u64(&key[1..])).flatten()
 }
 
 /// What all keys of rows of `chain` begin with.
@@ -112,10 +110,7 @@ mod tests {
         assert_eq!(log_row_first(&log_row(256)), Some(256));
         assert_eq!(log_row_first(PURGED), None);
         assert!(journal_row(b"a", 9) < journal_row(b"a", 10));
-        assert_eq!(
-            parse_journal_row(&journal_row(b"a", 9)),
-            Some((b"a".as_slice(), 9))
-        );
+        assert_eq!(parse_journal_row(&journal_row(b"a", 9)), Some((b"a".as_slice(), 9)));
         assert!(!journal_row(b"ab", 1).starts_with(&chain(b"a")));
         assert_eq!(tail_u64(&postings(b"a", b"t", 7)), Some(7));
     }
@@ -123,14 +118,8 @@ mod tests {
     #[test]
     fn the_stored_keys_do_not_change() {
         assert_eq!(log_row(1), [b'e', 0, 0, 0, 0, 0, 0, 0, 1]);
-        assert_eq!(
-            journal_row(b"c", 2),
-            [b'r', 1, b'c', 0, 0, 0, 0, 0, 0, 0, 2]
-        );
-        assert_eq!(
-            postings(b"c", b"t", 3),
-            [b'i', 1, b'c', 1, b't', 0, 0, 0, 0, 0, 0, 0, 3]
-        );
+        assert_eq!(journal_row(b"c", 2), [b'r', 1, b'c', 0, 0, 0, 0, 0, 0, 0, 2]);
+        assert_eq!(postings(b"c", b"t", 3), [b'i', 1, b'c', 1, b't', 0, 0, 0, 0, 0, 0, 0, 3]);
     }
 
     #[test]

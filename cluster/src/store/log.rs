@@ -89,15 +89,7 @@ impl LogShared {
             .with(|trees| read_state(trees, mark.next()))
             .map_err(|e| StartError::fatal(data_dir, e))?;
         let last_index = AtomicU64::new(state.last.map_or(0, |id| id.index()));
-        Ok((
-            LogShared {
-                store,
-                fatal,
-                state: Mutex::new(state),
-                last_index,
-            },
-            mark,
-        ))
+        Ok((LogShared { store, fatal, state: Mutex::new(state), last_index }, mark))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -125,8 +117,7 @@ impl LogShared {
 
     fn set_last(&self, state: &mut State, last: Option<LogId>) {
         state.last = last;
-        self.last_index
-            .store(last.map_or(0, |id| id.index()), Ordering::Release);
+        self.last_index.store(last.map_or(0, |id| id.index()), Ordering::Release);
     }
 
     /// The entries of `start..end` that the log contains.
@@ -136,10 +127,7 @@ impl LogShared {
             let start = start.max(next_index(state.purged.as_ref()));
             let end = end.min(next_index(state.last.as_ref()));
             let first = state.cache_first();
-            let newest = state
-                .cache
-                .iter()
-                .skip(start.saturating_sub(first) as usize);
+            let newest = state.cache.iter().skip(start.saturating_sub(first) as usize);
             let newest = newest.take_while(|e| e.log_id.index() < end).cloned();
             (start, end.min(first), newest.collect::<Vec<_>>())
         };
@@ -147,14 +135,7 @@ impl LogShared {
             return Ok(newest);
         }
         let mut entries = self.store.with(|trees| {
-            read_rows(
-                &Rows {
-                    tree: &trees.log,
-                    what: What::Log,
-                },
-                start,
-                stored_end,
-            )
+            read_rows(&Rows { tree: &trees.log, what: What::Log }, start, stored_end)
         })?;
         let expected = stored_end - start;
         let purged = next_index(self.state().purged.as_ref());
@@ -193,13 +174,9 @@ pub(crate) fn entry_bytes(entry: &Entry) -> usize {
 
 /// Reads and checks everything that makes up a log.
 fn read_state(trees: &super::Trees, synced: u64) -> Result<State, Fatal> {
-    let rows = Rows {
-        tree: &trees.log,
-        what: What::Log,
-    };
+    let rows = Rows { tree: &trees.log, what: What::Log };
     let get = |tree: &sled::Tree, key: &[u8]| {
-        tree.get(key)
-            .map_err(|e| Fatal::sled(What::Mark, "reading a mark", e))
+        tree.get(key).map_err(|e| Fatal::sled(What::Mark, "reading a mark", e))
     };
     let mark = |e| Fatal::codec(What::Mark, "the store", e);
     let id = |bytes: Option<sled::IVec>| match bytes {
@@ -246,10 +223,7 @@ fn read_state(trees: &super::Trees, synced: u64) -> Result<State, Fatal> {
         return Err(Fatal::damaged(
             What::Log,
             format!("index {}", state.persisted),
-            format!(
-                "it ends there, although entries up to index {} were synced",
-                synced - 1
-            ),
+            format!("it ends there, although entries up to index {} were synced", synced - 1),
         ));
     }
     Ok(state)
@@ -299,10 +273,7 @@ impl RaftLogStorage<TypeConfig> for Log {
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
         let state = self.shared.state();
-        Ok(LogState {
-            last_purged_log_id: state.purged,
-            last_log_id: state.last,
-        })
+        Ok(LogState { last_purged_log_id: state.purged, last_log_id: state.last })
     }
 
     async fn get_log_reader(&mut self) -> Log {

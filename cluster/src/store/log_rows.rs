@@ -46,11 +46,7 @@ pub(crate) fn put_rows<'a>(
 /// The index of the first entry of the row under `key`.
 pub(crate) fn row_first(key: &[u8]) -> Result<u64, Fatal> {
     keys::log_row_first(key).ok_or_else(|| {
-        Fatal::damaged(
-            What::Log,
-            format!("row {}", key.escape_ascii()),
-            "an unknown key",
-        )
+        Fatal::damaged(What::Log, format!("row {}", key.escape_ascii()), "an unknown key")
     })
 }
 
@@ -61,17 +57,12 @@ pub(crate) fn row_error(key: &[u8], error: RowError) -> Fatal {
         Err(fatal) => return fatal,
     };
     match error {
-        RowError::Version { found, supported } => Fatal::Version {
-            what: What::Log,
-            place: format!("index {first}"),
-            found,
-            supported,
-        },
-        RowError::Damaged { nth, detail } => Fatal::damaged(
-            What::Log,
-            format!("index {}", first + nth.unwrap_or(0)),
-            detail,
-        ),
+        RowError::Version { found, supported } => {
+            Fatal::Version { what: What::Log, place: format!("index {first}"), found, supported }
+        }
+        RowError::Damaged { nth, detail } => {
+            Fatal::damaged(What::Log, format!("index {}", first + nth.unwrap_or(0)), detail)
+        }
     }
 }
 
@@ -95,9 +86,7 @@ pub(crate) fn decode_row(key: &[u8], row: &[u8]) -> Result<Vec<Entry>, Fatal> {
 /// The entries of `start..end` that are in rows.
 pub(crate) fn read_rows(rows: &Rows<'_>, start: u64, end: u64) -> Result<Vec<Entry>, Fatal> {
     let low = keys::log_row(0);
-    let from = rows
-        .last_up_to(&low, &keys::log_row(start))?
-        .map_or(low, |(key, _)| key);
+    let from = rows.last_up_to(&low, &keys::log_row(start))?.map_or(low, |(key, _)| key);
     let mut entries: Vec<Entry> = Vec::new();
     for row in rows.from(&from, &keys::log_row(end)) {
         let (key, row) = row?;

@@ -17,14 +17,8 @@ fn id(term: u64, index: u64) -> LogId {
 }
 
 fn entry(term: u64, index: u64, bytes: usize) -> Entry {
-    let command = Proposed {
-        at_ms: index,
-        bytes: vec![index as u8; bytes].into(),
-    };
-    Entry {
-        log_id: id(term, index),
-        payload: EntryPayload::Normal(command),
-    }
+    let command = Proposed { at_ms: index, bytes: vec![index as u8; bytes].into() };
+    Entry { log_id: id(term, index), payload: EntryPayload::Normal(command) }
 }
 
 /// An open log over `dir`, closed when dropped.
@@ -47,9 +41,7 @@ fn open(dir: &Path) -> Open {
 
 impl Open {
     async fn append(&mut self, term: u64, indexes: std::ops::Range<u64>, bytes: usize) {
-        let entries = indexes
-            .map(|index| entry(term, index, bytes))
-            .collect::<Vec<_>>();
+        let entries = indexes.map(|index| entry(term, index, bytes)).collect::<Vec<_>>();
         self.log.blocking_append(entries).await.expect("appends");
     }
 
@@ -60,21 +52,12 @@ impl Open {
         for (entry, index) in entries.iter().zip(first..) {
             assert_eq!(entry.log_id.index(), index);
         }
-        (
-            first,
-            entries
-                .iter()
-                .map(|e| e.log_id.committed_leader_id().term)
-                .collect(),
-        )
+        (first, entries.iter().map(|e| e.log_id.committed_leader_id().term).collect())
     }
 
     fn rows(&self) -> Vec<u64> {
         let rows = self.store.with(|trees| {
-            let rows = Rows {
-                tree: &trees.log,
-                what: What::Log,
-            };
+            let rows = Rows { tree: &trees.log, what: What::Log };
             rows.from(&keys::log_row(0), &keys::after(&keys::log_row(u64::MAX)))
                 .map(|row| row_first(&row?.0))
                 .collect()
@@ -98,10 +81,7 @@ async fn a_truncation_inside_a_row_keeps_what_is_before_it() {
         open.append(1, 0..10, 5).await;
         open.append(1, 10..20, 5).await;
         assert_eq!(open.rows(), [0, 10]);
-        open.log
-            .truncate_after(Some(id(1, 6)))
-            .await
-            .expect("truncates");
+        open.log.truncate_after(Some(id(1, 6))).await.expect("truncates");
         assert_eq!(open.rows(), [0]);
         assert_eq!(open.terms().await, (0, vec![1; 7]));
         open.append(2, 7..9, 5).await;
@@ -116,10 +96,7 @@ async fn a_truncation_at_the_edge_of_a_row_takes_the_row_away() {
     let mut open = open(dir.path());
     open.append(1, 0..10, 5).await;
     open.append(1, 10..20, 5).await;
-    open.log
-        .truncate_after(Some(id(1, 9)))
-        .await
-        .expect("truncates");
+    open.log.truncate_after(Some(id(1, 9))).await.expect("truncates");
     assert_eq!(open.rows(), [0]);
     open.log.truncate_after(None).await.expect("truncates");
     assert_eq!(open.rows(), [0; 0]);
@@ -153,10 +130,7 @@ async fn a_truncation_may_land_in_the_row_that_a_purge_landed_in() {
         let mut open = open(dir.path());
         open.append(1, 0..10, 5).await;
         open.log.purge(id(1, 3)).await.expect("purges");
-        open.log
-            .truncate_after(Some(id(1, 5)))
-            .await
-            .expect("truncates");
+        open.log.truncate_after(Some(id(1, 5))).await.expect("truncates");
         open.append(2, 6..8, 5).await;
     }
     let mut open = open(dir.path());
@@ -172,11 +146,7 @@ async fn entries_that_left_memory_are_read_back_from_their_rows() {
     open.forget_cache();
     open.append(2, 1000..1010, 5).await;
     assert_eq!(open.log.shared.state().cache_first(), 1000);
-    let entries = open
-        .log
-        .try_get_log_entries(300..1005)
-        .await
-        .expect("reads");
+    let entries = open.log.try_get_log_entries(300..1005).await.expect("reads");
     let indexes = entries.iter().map(|e| e.log_id.index()).collect::<Vec<_>>();
     assert_eq!(indexes, (300..1005).collect::<Vec<_>>());
 }
@@ -190,8 +160,7 @@ async fn the_largest_commands_make_no_file_of_their_own() {
             open.append(1, index..index + 1, COMMAND_MAX_BYTES).await;
         }
         for index in 40..80 {
-            open.append(1, index..index + 1, ROW_PART_MAX_BYTES - 100)
-                .await;
+            open.append(1, index..index + 1, ROW_PART_MAX_BYTES - 100).await;
         }
     }
     let blobs = std::fs::read_dir(dir.path().join("store/blobs")).expect("a directory");
@@ -205,29 +174,14 @@ async fn vote_and_commit_mark_come_back() {
     {
         let mut open = open(dir.path());
         open.append(3, 0..5, 5).await;
-        open.log
-            .save_vote(&Vote::new_committed(3, 1))
-            .await
-            .expect("saves");
-        open.log
-            .save_committed(Some(id(3, 2)))
-            .await
-            .expect("saves");
-        open.log
-            .save_committed(Some(id(3, 4)))
-            .await
-            .expect("saves");
+        open.log.save_vote(&Vote::new_committed(3, 1)).await.expect("saves");
+        open.log.save_committed(Some(id(3, 2))).await.expect("saves");
+        open.log.save_committed(Some(id(3, 4))).await.expect("saves");
         open.append(3, 5..6, 5).await;
     }
     let mut open = open(dir.path());
-    assert_eq!(
-        open.log.read_vote().await.expect("reads"),
-        Some(Vote::new_committed(3, 1))
-    );
-    assert_eq!(
-        open.log.read_committed().await.expect("reads"),
-        Some(id(3, 4))
-    );
+    assert_eq!(open.log.read_vote().await.expect("reads"), Some(Vote::new_committed(3, 1)));
+    assert_eq!(open.log.read_committed().await.expect("reads"), Some(id(3, 4)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -237,10 +191,7 @@ async fn after_a_failed_sync_nothing_is_acknowledged_ever_again() {
     open.append(1, 0..1, 5).await;
     open.store.fail_sync.store(true, Ordering::SeqCst);
     assert!(open.log.blocking_append([entry(1, 1, 5)]).await.is_err());
-    assert!(matches!(
-        open.log.shared.fatal.get(),
-        Some(Fatal::Disk { .. })
-    ));
+    assert!(matches!(open.log.shared.fatal.get(), Some(Fatal::Disk { .. })));
     open.store.fail_sync.store(false, Ordering::SeqCst);
     assert!(open.log.blocking_append([entry(1, 2, 5)]).await.is_err());
     assert!(open.log.save_vote(&Vote::new(9, 1)).await.is_err());
@@ -275,12 +226,7 @@ async fn a_damaged_log_is_named_with_its_index() {
     let key = |first| [keys::log_row(first), vec![0, 0]].concat();
     let flip = |first: u64, byte: usize| {
         move |trees: &super::super::Trees| {
-            let mut row = trees
-                .log
-                .get(key(first))
-                .expect("reads")
-                .expect("there")
-                .to_vec();
+            let mut row = trees.log.get(key(first)).expect("reads").expect("there").to_vec();
             row[byte] ^= 1;
             trees.log.insert(key(first), row).expect("writes");
         }
@@ -309,12 +255,7 @@ async fn a_damaged_log_is_named_with_its_index() {
             }
         }
         let got = spoiled(dir.path(), spoil);
-        let Err(StartError::Damaged {
-            what: What::Log,
-            place,
-            ..
-        }) = &got
-        else {
+        let Err(StartError::Damaged { what: What::Log, place, .. }) = &got else {
             panic!("{want}: {got:?}")
         };
         assert_eq!(place, want, "{got:?}");
@@ -331,8 +272,5 @@ async fn a_row_of_an_unknown_version_is_refused() {
         row[2] = 2;
         trees.log.insert(key, row).expect("writes");
     });
-    assert!(
-        matches!(got, Err(StartError::Version { found: 2, .. })),
-        "{got:?}"
-    );
+    assert!(matches!(got, Err(StartError::Version { found: 2, .. })), "{got:?}");
 }

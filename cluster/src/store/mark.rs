@@ -63,9 +63,7 @@ impl Mark {
             return Ok(());
         }
         self.write(next)?;
-        self.file
-            .sync_data()
-            .map_err(|e| Fatal::disk("syncing the mark", &e))
+        self.file.sync_data().map_err(|e| Fatal::disk("syncing the mark", &e))
     }
 
     fn write(&mut self, next: u64) -> Result<(), Fatal> {
@@ -89,8 +87,7 @@ fn encode(next: u64) -> [u8; MARK_BYTES] {
 fn decode(bytes: &[u8; MARK_BYTES]) -> Option<u64> {
     let (body, checksum) = bytes.split_last_chunk::<4>()?;
     let good = crc32fast::hash(body) == u32::from_le_bytes(*checksum) && body[0] == VERSION;
-    good.then(|| super::keys::tail_u64(body).map(u64::swap_bytes))
-        .flatten()
+    good.then(|| super::keys::tail_u64(body).map(u64::swap_bytes)).flatten()
 }
 
 #[cfg(test)]

@@ -71,10 +71,7 @@ impl Store {
         let db = open_sled(data_dir, &config)?;
         let start =
             |doing: &str, e| StartError::fatal(data_dir, Fatal::sled(What::Store, doing, e));
-        let tree = |name: &str| {
-            db.open_tree(name)
-                .map_err(|e| start("opening the store", e))
-        };
+        let tree = |name: &str| db.open_tree(name).map_err(|e| start("opening the store", e));
         let trees = Trees {
             log: tree("log")?,
             journal: tree("journal")?,
@@ -101,20 +98,12 @@ impl Store {
     /// Makes everything written before this call survive a loss of power.
     pub(crate) fn sync(&self) -> Result<(), Fatal> {
         self.with(|trees| {
-            trees
-                .db
-                .flush()
-                .map_err(|e| Fatal::sled(What::Store, "flushing the store", e))?;
+            trees.db.flush().map_err(|e| Fatal::sled(What::Store, "flushing the store", e))?;
             #[cfg(test)]
             if self.fail_sync.load(std::sync::atomic::Ordering::SeqCst) {
-                return Err(Fatal::disk(
-                    "syncing the store",
-                    &io::Error::other("told to fail"),
-                ));
+                return Err(Fatal::disk("syncing the store", &io::Error::other("told to fail")));
             }
-            self.file
-                .sync_data()
-                .map_err(|e| Fatal::disk("syncing the store", &e))
+            self.file.sync_data().map_err(|e| Fatal::disk("syncing the store", &e))
         })
     }
 
@@ -125,11 +114,7 @@ impl Store {
 
     /// Closes the store for everyone and waits until its file is let go of.
     pub(crate) fn close(&self) {
-        let trees = self
-            .trees
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let trees = self.trees.write().unwrap_or_else(PoisonError::into_inner).take();
         if trees.is_none() {
             return;
         }
@@ -169,12 +154,7 @@ fn open_sled(data_dir: &Path, config: &sled::Config) -> Result<sled::Db, StartEr
                 std::thread::sleep(RETRY_PAUSE);
             }
             Err(sled::Error::Io(e)) => {
-                return Err(StartError::io(
-                    data_dir,
-                    &data_dir.join("store"),
-                    "opening",
-                    &e,
-                ));
+                return Err(StartError::io(data_dir, &data_dir.join("store"), "opening", &e));
             }
             Err(e) => {
                 return Err(StartError::Damaged {
@@ -228,9 +208,7 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
 
 /// Replaces `path` by `bytes` so that after a loss of power it holds the old or the new.
 pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let dir = path
-        .parent()
-        .ok_or_else(|| io::Error::other("a file without a directory"))?;
+    let dir = path.parent().ok_or_else(|| io::Error::other("a file without a directory"))?;
     let temp = path.with_extension("tmp");
     let mut file = File::create(&temp)?;
     io::Write::write_all(&mut file, bytes)?;

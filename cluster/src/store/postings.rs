@@ -84,12 +84,7 @@ impl OpenBlock {
         batch: &mut Batch,
     ) -> Result<(), Fatal> {
         for (tag, offsets) in std::mem::take(&mut self.0) {
-            let before = Lists {
-                rows,
-                chain,
-                tag: &tag,
-            }
-            .total()?;
+            let before = Lists { rows, chain, tag: &tag }.total()?;
             let key = keys::postings(chain, &tag, block);
             stripe::put(batch, &key, &encode(&key, &List { before, offsets })?);
         }
@@ -106,9 +101,7 @@ fn encode(key: &[u8], list: &List) -> Result<Vec<u8>, Fatal> {
 
 fn decode(key: &[u8], value: &[u8]) -> Result<List, Fatal> {
     let damaged = |detail| Fatal::damaged(What::Postings, place(key), detail);
-    let (found, body) = value
-        .split_first_chunk::<4>()
-        .ok_or_else(|| damaged("too short"))?;
+    let (found, body) = value.split_first_chunk::<4>().ok_or_else(|| damaged("too short"))?;
     if checksum(key, body) != u32::from_le_bytes(*found) {
         return Err(damaged("the checksum does not match"));
     }
@@ -142,12 +135,8 @@ impl Lists<'_> {
     /// The list of the last block up to `block` that has the tag.
     fn up_to(&self, block: u64) -> Result<Option<(u64, List)>, Fatal> {
         let low = keys::postings_of(self.chain, self.tag);
-        let found = self
-            .rows
-            .last_up_to(&low, &keys::postings(self.chain, self.tag, block))?;
-        found
-            .map(|(key, value)| Ok((block_in(&key)?, decode(&key, &value)?)))
-            .transpose()
+        let found = self.rows.last_up_to(&low, &keys::postings(self.chain, self.tag, block))?;
+        found.map(|(key, value)| Ok((block_in(&key)?, decode(&key, &value)?))).transpose()
     }
 
     /// Records with the tag in all complete blocks.
@@ -172,9 +161,7 @@ impl Lists<'_> {
     ) -> Result<Vec<u64>, Fatal> {
         let open_first = first_of(head / JOURNAL_BLOCK_RECORDS);
         let sealed = self.total()?;
-        let target = self
-            .rank(open, open_first, sealed, after)?
-            .saturating_add(skip);
+        let target = self.rank(open, open_first, sealed, after)?.saturating_add(skip);
         let mut seqs = Vec::new();
         if target < sealed {
             self.take_sealed(target, limit, &mut seqs)?;
@@ -182,11 +169,7 @@ impl Lists<'_> {
         let from = usize::try_from(target.saturating_sub(sealed)).unwrap_or(usize::MAX);
         let rest = open.of(self.tag).get(from..).unwrap_or_default();
         let missing = limit - seqs.len();
-        seqs.extend(
-            rest.iter()
-                .take(missing)
-                .map(|o| open_first + u64::from(*o)),
-        );
+        seqs.extend(rest.iter().take(missing).map(|o| open_first + u64::from(*o)));
         Ok(seqs)
     }
 
@@ -202,9 +185,7 @@ impl Lists<'_> {
             return Ok(0);
         }
         if after >= open_first {
-            let upto = open
-                .of(self.tag)
-                .partition_point(|o| open_first + u64::from(*o) <= after);
+            let upto = open.of(self.tag).partition_point(|o| open_first + u64::from(*o) <= after);
             return Ok(sealed + upto as u64);
         }
         let block = block_of(after);
@@ -272,14 +253,8 @@ mod tests {
 
     #[test]
     fn the_stored_form_of_a_posting_list_does_not_change() {
-        let value = encode(
-            b"key",
-            &List {
-                before: 300,
-                offsets: vec![0, 7, 4095],
-            },
-        )
-        .expect("encodes");
+        let value =
+            encode(b"key", &List { before: 300, offsets: vec![0, 7, 4095] }).expect("encodes");
         assert_eq!(value[4..], [1, 251, 44, 1, 3, 0, 7, 251, 255, 15]);
         assert_eq!(value[..4], checksum(b"key", &value[4..]).to_le_bytes());
         assert!(check(b"key", &value).is_ok());

@@ -49,9 +49,7 @@ impl Shared {
     /// Waits, and says whether to go on.
     fn pause(&self, time: Duration) -> bool {
         let state = self.state();
-        let waited = self
-            .stop
-            .wait_timeout_while(state, time, |(_, stopped)| !*stopped);
+        let waited = self.stop.wait_timeout_while(state, time, |(_, stopped)| !*stopped);
         !waited.unwrap_or_else(PoisonError::into_inner).0.1
     }
 }
@@ -87,12 +85,7 @@ fn run(journal: &JournalShared, pace: Pace, shared: &Shared) {
             Err(fatal) => {
                 report(shared, &fatal);
                 walk.skip_unreadable();
-                Step {
-                    bytes: STEP_BYTES,
-                    rows: 0,
-                    damage: None,
-                    ended: walk.key.is_empty(),
-                }
+                Step { bytes: STEP_BYTES, rows: 0, damage: None, ended: walk.key.is_empty() }
             }
         };
         shared.state().0.rows += step.rows;
@@ -138,12 +131,7 @@ struct Walk {
 impl Walk {
     /// Checks the rows of one step.
     fn step(&mut self, rows: Rows<'_>) -> Result<Step, Fatal> {
-        let mut step = Step {
-            bytes: 0,
-            rows: 0,
-            damage: None,
-            ended: false,
-        };
+        let mut step = Step { bytes: 0, rows: 0, damage: None, ended: false };
         let (_, end) = keys::journal_rows();
         let from = std::mem::take(&mut self.key);
         // Kept in case reading fails: where to go on from.
@@ -192,11 +180,7 @@ impl Walk {
     fn skip_unreadable(&mut self) {
         let (records, end) = keys::journal_rows();
         self.next = None;
-        self.key = if self.key < records {
-            records
-        } else {
-            Vec::new()
-        };
+        self.key = if self.key < records { records } else { Vec::new() };
         debug_assert!(self.key < end);
     }
 }

@@ -39,11 +39,7 @@ struct Current {
 /// The file that holds a snapshot up to `last`.
 fn file_name(last: Option<&LogId>) -> String {
     let (index, term, node) = last.map_or((0, 0, 0), |id| {
-        (
-            id.index(),
-            id.committed_leader_id().term,
-            id.committed_leader_id().node_id,
-        )
+        (id.index(), id.committed_leader_id().term, id.committed_leader_id().node_id)
     });
     format!("{index:020}-{term}-{node}.{EXTENSION}")
 }
@@ -51,9 +47,7 @@ fn file_name(last: Option<&LogId>) -> String {
 /// What went wrong with the file at `path`, for people.
 pub(crate) fn file_error(path: &Path, doing: &str, error: &io::Error) -> Fatal {
     let place = path.display().to_string();
-    let inner = error
-        .get_ref()
-        .and_then(|e| e.downcast_ref::<UnknownVersion>());
+    let inner = error.get_ref().and_then(|e| e.downcast_ref::<UnknownVersion>());
     match (inner, error.kind()) {
         (Some(version), _) => Fatal::Version {
             what: What::Snapshot,
@@ -85,11 +79,7 @@ impl Snapshots {
         }
         complete.sort();
         let newest = complete.pop();
-        let this = Snapshots {
-            dir: dir.clone(),
-            cluster,
-            current: Mutex::new(None),
-        };
+        let this = Snapshots { dir: dir.clone(), cluster, current: Mutex::new(None) };
         if let Some(path) = newest {
             let meta = this.read_meta(&path, data_dir)?;
             let bytes = fs::metadata(&path).map_or(0, |m| m.len());
@@ -103,9 +93,8 @@ impl Snapshots {
 
     fn read_meta(&self, path: &Path, data_dir: &Path) -> Result<SnapshotMeta, StartError> {
         let fatal = |e| StartError::fatal(data_dir, file_error(path, "reading", &e));
-        let reader = File::open(path)
-            .and_then(|f| Reader::new(BufReader::new(f)))
-            .map_err(fatal)?;
+        let reader =
+            File::open(path).and_then(|f| Reader::new(BufReader::new(f))).map_err(fatal)?;
         if reader.header.cluster != self.cluster {
             return Err(StartError::ForeignCluster {
                 path: path.into(),
@@ -126,10 +115,7 @@ impl Snapshots {
     }
 
     pub(crate) fn last_index(&self) -> Option<u64> {
-        self.current()
-            .as_ref()
-            .and_then(|c| c.meta.last_log_id)
-            .map(|id| id.index())
+        self.current().as_ref().and_then(|c| c.meta.last_log_id).map(|id| id.index())
     }
 
     /// The newest snapshot, open for reading.
@@ -145,10 +131,7 @@ impl Snapshots {
 
     /// Writes a snapshot under a temporary name.
     fn write<M: Machine>(&self, frozen: &M::Frozen, meta: &SnapshotMeta) -> io::Result<PathBuf> {
-        let temp = self
-            .dir
-            .join(file_name(meta.last_log_id.as_ref()))
-            .with_extension("writing");
+        let temp = self.dir.join(file_name(meta.last_log_id.as_ref())).with_extension("writing");
         let header = Header {
             cluster: self.cluster,
             last: meta.last_log_id.as_ref().map(Into::into),
@@ -157,20 +140,14 @@ impl Snapshots {
         };
         let mut out = Writer::new(BufWriter::new(File::create(&temp)?), &header)?;
         M::write_snapshot(frozen, &mut out)?;
-        let file = out
-            .finish()?
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?;
+        let file = out.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
         Ok(temp)
     }
 
     /// Copies a received snapshot under a temporary name, checking all of it.
     pub(crate) fn receive(&self, meta: &SnapshotMeta, mut from: File) -> Result<PathBuf, Fatal> {
-        let temp = self
-            .dir
-            .join(file_name(meta.last_log_id.as_ref()))
-            .with_extension("received");
+        let temp = self.dir.join(file_name(meta.last_log_id.as_ref())).with_extension("received");
         let copy = |from: &mut File| -> io::Result<()> {
             from.rewind()?;
             let mut file = File::create(&temp)?;
@@ -182,16 +159,10 @@ impl Snapshots {
         let reader = File::open(&temp).and_then(|f| Reader::new(BufReader::new(f)));
         let reader = reader.map_err(|e| file_error(&temp, "checking", &e))?;
         let cluster = reader.header.cluster;
-        reader
-            .finish()
-            .map_err(|e| file_error(&temp, "checking", &e))?;
+        reader.finish().map_err(|e| file_error(&temp, "checking", &e))?;
         if cluster != self.cluster {
             let detail = format!("it is of cluster {}", hex(&cluster));
-            return Err(Fatal::damaged(
-                What::Snapshot,
-                temp.display().to_string(),
-                detail,
-            ));
+            return Err(Fatal::damaged(What::Snapshot, temp.display().to_string(), detail));
         }
         Ok(temp)
     }
@@ -201,21 +172,14 @@ impl Snapshots {
     pub(crate) fn adopt(&self, temp: &Path, meta: &SnapshotMeta) -> Result<(), Fatal> {
         let error = |e: io::Error| Fatal::disk(format!("naming {}", temp.display()), &e);
         let mut current = self.current();
-        if current
-            .as_ref()
-            .is_some_and(|c| c.meta.last_log_id > meta.last_log_id)
-        {
+        if current.as_ref().is_some_and(|c| c.meta.last_log_id > meta.last_log_id) {
             return fs::remove_file(temp).map_err(error);
         }
         let path = self.dir.join(file_name(meta.last_log_id.as_ref()));
         let bytes = fs::metadata(temp).map_err(error)?.len();
         fs::rename(temp, &path).map_err(error)?;
         sync_dir(&self.dir).map_err(error)?;
-        let before = current.replace(Current {
-            meta: meta.clone(),
-            path: path.clone(),
-            bytes,
-        });
+        let before = current.replace(Current { meta: meta.clone(), path: path.clone(), bytes });
         if let Some(before) = before.filter(|b| b.path != path)
             && let Err(e) = fs::remove_file(&before.path)
         {
@@ -249,15 +213,10 @@ pub(crate) struct Builder<M: Machine> {
 
 impl<M: Machine> Builder<M> {
     async fn build(&self) -> Result<(), Fatal> {
-        let (snapshots, frozen, meta) = (
-            self.snapshots.clone(),
-            self.frozen.clone(),
-            self.meta.clone(),
-        );
+        let (snapshots, frozen, meta) =
+            (self.snapshots.clone(), self.frozen.clone(), self.meta.clone());
         let written = tokio::task::spawn_blocking(move || {
-            snapshots
-                .write::<M>(&frozen, &meta)
-                .map_err(|e| Fatal::disk("writing a snapshot", &e))
+            snapshots.write::<M>(&frozen, &meta).map_err(|e| Fatal::disk("writing a snapshot", &e))
         });
         let temp = written.await.map_err(|e| Fatal::Consensus {
             detail: format!("the task that writes a snapshot ended: {e}"),
@@ -277,10 +236,7 @@ impl<M: Machine> RaftSnapshotBuilder<TypeConfig> for Builder<M> {
         self.fatal.check(self.build().await)?;
         let read = self.fatal.check(self.snapshots.read())?;
         let (_, _, file) = read.ok_or_else(|| io::Error::other("the snapshot is gone"))?;
-        Ok(Snapshot {
-            meta: self.meta.clone(),
-            snapshot: SnapshotData { file },
-        })
+        Ok(Snapshot { meta: self.meta.clone(), snapshot: SnapshotData { file } })
     }
 }
 

@@ -80,8 +80,7 @@ impl<W: Write> Writer<W> {
     pub(crate) fn finish(mut self) -> io::Result<W> {
         self.write_chunk()?;
         self.out.write_all(&0u32.to_le_bytes())?;
-        self.out
-            .write_all(&trailer(self.chunks, self.bytes, self.whole))?;
+        self.out.write_all(&trailer(self.chunks, self.bytes, self.whole))?;
         self.out.flush()?;
         Ok(self.out)
     }
@@ -92,8 +91,7 @@ impl<W: Write> Writer<W> {
         }
         self.chunks += 1;
         self.bytes += self.chunk.len() as u64;
-        self.whole
-            .update(&crc32fast::hash(&self.chunk).to_le_bytes());
+        self.whole.update(&crc32fast::hash(&self.chunk).to_le_bytes());
         write_block(&mut self.out, &self.chunk)?;
         self.chunk.clear();
         Ok(())
@@ -146,8 +144,7 @@ pub(crate) struct Reader<R: Read> {
 impl<R: Read> Reader<R> {
     pub(crate) fn new(mut from: R) -> io::Result<Reader<R>> {
         let mut start = [0; 9];
-        from.read_exact(&mut start)
-            .map_err(|_| damaged("too short"))?;
+        from.read_exact(&mut start).map_err(|_| damaged("too short"))?;
         let (magic, version) = start.split_at(8);
         if magic != MAGIC {
             return Err(damaged("it is no snapshot"));
@@ -189,9 +186,7 @@ impl<R: Read> Reader<R> {
         let length = read_u32(&mut self.from)? as usize;
         if length == 0 {
             let mut found = [0; 20];
-            self.from
-                .read_exact(&mut found)
-                .map_err(|_| damaged("cut short"))?;
+            self.from.read_exact(&mut found).map_err(|_| damaged("cut short"))?;
             if found != trailer(self.chunks, self.bytes, self.whole.clone()) {
                 return Err(damaged("the trailer does not match"));
             }
@@ -230,8 +225,7 @@ impl<R: Read> Read for Reader<R> {
 
 fn read_u32(from: &mut impl Read) -> io::Result<u32> {
     let mut bytes = [0; 4];
-    from.read_exact(&mut bytes)
-        .map_err(|_| damaged("cut short"))?;
+    from.read_exact(&mut bytes).map_err(|_| damaged("cut short"))?;
     Ok(u32::from_le_bytes(bytes))
 }
 
@@ -272,13 +266,8 @@ mod tests {
 
     #[test]
     fn data_of_any_size_comes_back() {
-        for len in [
-            0,
-            1,
-            SNAPSHOT_CHUNK_BYTES,
-            SNAPSHOT_CHUNK_BYTES + 1,
-            3 * SNAPSHOT_CHUNK_BYTES,
-        ] {
+        for len in [0, 1, SNAPSHOT_CHUNK_BYTES, SNAPSHOT_CHUNK_BYTES + 1, 3 * SNAPSHOT_CHUNK_BYTES]
+        {
             let data = (0..len).map(|n| (n / 3) as u8).collect::<Vec<_>>();
             assert_eq!(read(&file(&data)).expect("reads"), data, "{len}");
         }
@@ -306,9 +295,7 @@ mod tests {
         want.extend([0, 0, 0, 0]);
         want.extend([1, 0, 0, 0, 183, 239, 220, 131, b'1']);
         want.extend([0; 4]);
-        want.extend([
-            1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 80, 94, 197, 242,
-        ]);
+        want.extend([1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 80, 94, 197, 242]);
         assert_eq!(file(b"1"), want);
     }
 }

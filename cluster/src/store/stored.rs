@@ -32,11 +32,7 @@ pub(crate) struct StoredLogId {
 impl From<&types::LogId> for StoredLogId {
     fn from(id: &types::LogId) -> StoredLogId {
         let leader = id.committed_leader_id();
-        StoredLogId {
-            term: leader.term,
-            node: leader.node_id,
-            index: id.index(),
-        }
+        StoredLogId { term: leader.term, node: leader.node_id, index: id.index() }
     }
 }
 
@@ -64,10 +60,7 @@ impl From<&Membership> for StoredMembership {
     fn from(membership: &Membership) -> StoredMembership {
         StoredMembership {
             voters: membership.get_joint_config().clone(),
-            nodes: membership
-                .nodes()
-                .map(|(id, node)| (*id, node.addr.clone()))
-                .collect(),
+            nodes: membership.nodes().map(|(id, node)| (*id, node.addr.clone())).collect(),
         }
     }
 }
@@ -79,10 +72,7 @@ impl TryFrom<StoredMembership> for Membership {
         if stored.voters.is_empty() && stored.nodes.is_empty() {
             return Ok(Membership::default());
         }
-        let nodes = stored
-            .nodes
-            .into_iter()
-            .map(|(id, addr)| (id, BasicNode { addr }));
+        let nodes = stored.nodes.into_iter().map(|(id, addr)| (id, BasicNode { addr }));
         Membership::new(stored.voters, nodes.collect::<BTreeMap<_, _>>())
             .map_err(|e| CodecError::Malformed(e.to_string()))
     }
@@ -102,54 +92,35 @@ pub(crate) fn encode_entry(entry: &types::Entry) -> Result<Vec<u8>, CodecError> 
     let (kind, at_ms, bytes) = match &entry.payload {
         EntryPayload::Blank => (kind::BLANK, 0, Vec::new()),
         EntryPayload::Normal(command) => (kind::COMMAND, command.at_ms, command.bytes.to_vec()),
-        EntryPayload::Membership(membership) => (
-            kind::MEMBERSHIP,
-            0,
-            codec::encode(VERSION, &StoredMembership::from(membership))?,
-        ),
+        EntryPayload::Membership(membership) => {
+            (kind::MEMBERSHIP, 0, codec::encode(VERSION, &StoredMembership::from(membership))?)
+        }
     };
-    codec::encode(
-        VERSION,
-        &StoredEntry {
-            id: (&entry.log_id).into(),
-            kind,
-            at_ms,
-            bytes,
-        },
-    )
+    codec::encode(VERSION, &StoredEntry { id: (&entry.log_id).into(), kind, at_ms, bytes })
 }
 
 pub(crate) fn decode_entry(bytes: &[u8]) -> Result<types::Entry, CodecError> {
     let stored: StoredEntry = codec::decode(VERSION, bytes)?;
     let payload = match stored.kind {
         kind::BLANK if stored.bytes.is_empty() => EntryPayload::Blank,
-        kind::COMMAND => EntryPayload::Normal(Proposed {
-            at_ms: stored.at_ms,
-            bytes: Arc::from(stored.bytes),
-        }),
+        kind::COMMAND => {
+            EntryPayload::Normal(Proposed { at_ms: stored.at_ms, bytes: Arc::from(stored.bytes) })
+        }
         kind::MEMBERSHIP => {
             let membership: StoredMembership = codec::decode(VERSION, &stored.bytes)?;
             EntryPayload::Membership(membership.try_into()?)
         }
         unknown => {
-            return Err(CodecError::Malformed(format!(
-                "an entry of unknown kind {unknown}"
-            )));
+            return Err(CodecError::Malformed(format!("an entry of unknown kind {unknown}")));
         }
     };
-    Ok(types::Entry {
-        log_id: stored.id.into(),
-        payload,
-    })
+    Ok(types::Entry { log_id: stored.id.into(), payload })
 }
 
 pub(crate) fn encode_vote(vote: &types::Vote) -> Result<Vec<u8>, CodecError> {
     let leader = vote.leader_id();
-    let stored = StoredVote {
-        term: leader.term,
-        node: leader.node_id,
-        committed: vote.is_committed(),
-    };
+    let stored =
+        StoredVote { term: leader.term, node: leader.node_id, committed: vote.is_committed() };
     codec::encode(VERSION, &stored)
 }
 
@@ -175,12 +146,7 @@ mod tests {
     use super::*;
 
     fn id(index: u64) -> types::LogId {
-        StoredLogId {
-            term: 2,
-            node: 3,
-            index,
-        }
-        .into()
+        StoredLogId { term: 2, node: 3, index }.into()
     }
 
     fn entries() -> [(types::Entry, &'static [u8]); 3] {
@@ -188,32 +154,16 @@ mod tests {
             vec![BTreeSet::from([1])],
             BTreeMap::from([(1, BasicNode::new("a:1")), (2, BasicNode::new("b"))]),
         );
-        let command = Proposed {
-            at_ms: 300,
-            bytes: Arc::from(b"hi".as_slice()),
-        };
+        let command = Proposed { at_ms: 300, bytes: Arc::from(b"hi".as_slice()) };
         let payloads: [(_, &[u8]); 3] = [
             (EntryPayload::Blank, &[1, 2, 3, 7, 0, 0, 0]),
-            (
-                EntryPayload::Normal(command),
-                &[1, 2, 3, 7, 1, 251, 44, 1, 2, b'h', b'i'],
-            ),
+            (EntryPayload::Normal(command), &[1, 2, 3, 7, 1, 251, 44, 1, 2, b'h', b'i']),
             (
                 EntryPayload::Membership(membership.expect("valid")),
-                &[
-                    1, 2, 3, 7, 2, 0, 13, 1, 1, 1, 1, 2, 1, 3, b'a', b':', b'1', 2, 1, b'b',
-                ],
+                &[1, 2, 3, 7, 2, 0, 13, 1, 1, 1, 1, 2, 1, 3, b'a', b':', b'1', 2, 1, b'b'],
             ),
         ];
-        payloads.map(|(payload, bytes)| {
-            (
-                types::Entry {
-                    log_id: id(7),
-                    payload,
-                },
-                bytes,
-            )
-        })
+        payloads.map(|(payload, bytes)| (types::Entry { log_id: id(7), payload }, bytes))
     }
 
     #[test]
@@ -231,10 +181,7 @@ mod tests {
         assert_eq!(encode_vote(&vote).as_deref(), Ok([1, 2, 3, 1].as_slice()));
         assert_eq!(decode_vote(&[1, 2, 3, 1]), Ok(vote));
         assert_eq!(decode_vote(&[1, 2, 3, 0]), Ok(types::Vote::new(2, 3)));
-        assert_eq!(
-            encode_log_id(Some(&id(9))).as_deref(),
-            Ok([1, 1, 2, 3, 9].as_slice())
-        );
+        assert_eq!(encode_log_id(Some(&id(9))).as_deref(), Ok([1, 1, 2, 3, 9].as_slice()));
         assert_eq!(decode_log_id(&[1, 1, 2, 3, 9]), Ok(Some(id(9))));
         assert_eq!(decode_log_id(&[1, 0]), Ok(None));
     }
@@ -243,15 +190,9 @@ mod tests {
     fn an_unknown_version_or_kind_is_refused() {
         assert_eq!(
             decode_entry(&[2, 2, 3, 7, 0, 0, 0]).map(|_| ()),
-            Err(CodecError::Version {
-                found: 2,
-                supported: 1
-            })
+            Err(CodecError::Version { found: 2, supported: 1 })
         );
         let unknown = decode_entry(&[1, 2, 3, 7, 3, 0, 0]).map(|_| ());
-        assert!(
-            matches!(unknown, Err(CodecError::Malformed(_))),
-            "{unknown:?}"
-        );
+        assert!(matches!(unknown, Err(CodecError::Malformed(_))), "{unknown:?}");
     }
 }

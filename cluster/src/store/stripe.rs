@@ -66,10 +66,7 @@ impl Rows<'_> {
             Some((full_key, _)) => {
                 let key = self.strip(&full_key)?;
                 let value = self.get(key)?;
-                Ok(Some((
-                    key.to_vec(),
-                    value.ok_or_else(|| self.missing(key, 0))?,
-                )))
+                Ok(Some((key.to_vec(), value.ok_or_else(|| self.missing(key, 0))?)))
             }
         }
     }
@@ -97,10 +94,7 @@ impl Rows<'_> {
                     Err(e) => return Some(Err(e)),
                 };
                 // Further parts are read with the first; a row without a first part is damage.
-                match full_key
-                    .last_chunk::<PART_BYTES>()
-                    .map(|p| u16::from_be_bytes(*p))
-                {
+                match full_key.last_chunk::<PART_BYTES>().map(|p| u16::from_be_bytes(*p)) {
                     Some(0) => {
                         return Some(self.join(key, &part).map(|value| (key.to_vec(), value)));
                     }
@@ -126,15 +120,11 @@ impl Rows<'_> {
     }
 
     fn part(&self, key: &[u8], part: u16) -> Result<Option<sled::IVec>, Fatal> {
-        self.tree
-            .get(part_key(key, part))
-            .map_err(|e| self.error(e))
+        self.tree.get(part_key(key, part)).map_err(|e| self.error(e))
     }
 
     fn parts(&self, key: &[u8], first: &[u8]) -> Result<u16, Fatal> {
-        let parts = first
-            .first_chunk::<PART_BYTES>()
-            .map(|p| u16::from_le_bytes(*p));
+        let parts = first.first_chunk::<PART_BYTES>().map(|p| u16::from_le_bytes(*p));
         parts
             .filter(|parts| *parts > 0)
             .ok_or_else(|| Fatal::damaged(self.what, place(key), "a row without a number of parts"))
@@ -146,11 +136,7 @@ impl Rows<'_> {
         for n in 1..parts {
             let part = self.part(key, n)?.ok_or_else(|| self.missing(key, n))?;
             if self.parts(key, &part)? != parts {
-                return Err(Fatal::damaged(
-                    self.what,
-                    place(key),
-                    "parts of different rows",
-                ));
+                return Err(Fatal::damaged(self.what, place(key), "parts of different rows"));
             }
             value.extend_from_slice(&part[PART_BYTES..]);
         }
@@ -199,17 +185,8 @@ mod tests {
     #[test]
     fn values_of_any_size_come_back_whole_and_no_part_is_over_the_bound() {
         let (_db, tree) = tree();
-        let rows = Rows {
-            tree: &tree,
-            what: What::Log,
-        };
-        for len in [
-            0,
-            1,
-            ROW_PART_MAX_BYTES,
-            ROW_PART_MAX_BYTES + 1,
-            5 * ROW_PART_MAX_BYTES,
-        ] {
+        let rows = Rows { tree: &tree, what: What::Log };
+        for len in [0, 1, ROW_PART_MAX_BYTES, ROW_PART_MAX_BYTES + 1, 5 * ROW_PART_MAX_BYTES] {
             let value = (0..len).map(|n| n as u8).collect::<Vec<_>>();
             write(&tree, &[(b"k", &value)]);
             assert_eq!(rows.get(b"k"), Ok(Some(value)), "{len}");
@@ -222,17 +199,11 @@ mod tests {
     #[test]
     fn neighbours_are_found_whatever_their_number_of_parts() {
         let (_db, tree) = tree();
-        let rows = Rows {
-            tree: &tree,
-            what: What::Log,
-        };
+        let rows = Rows { tree: &tree, what: What::Log };
         let big = vec![7; 3 * ROW_PART_MAX_BYTES];
         write(&tree, &[(b"a", b"1"), (b"b", &big), (b"d", b"4")]);
-        let keys = |from: &[u8]| {
-            rows.from(from, b"z")
-                .map(|r| r.expect("reads").0)
-                .collect::<Vec<_>>()
-        };
+        let keys =
+            |from: &[u8]| rows.from(from, b"z").map(|r| r.expect("reads").0).collect::<Vec<_>>();
         assert_eq!(keys(b"a"), [b"a".to_vec(), b"b".to_vec(), b"d".to_vec()]);
         assert_eq!(rows.last_up_to(b"a", b"c"), Ok(Some((b"b".to_vec(), big))));
         assert_eq!(rows.last_of(b"d"), Ok(Some((b"d".to_vec(), b"4".to_vec()))));
@@ -245,18 +216,12 @@ mod tests {
     #[test]
     fn a_missing_part_is_damage() {
         let (_db, tree) = tree();
-        let rows = Rows {
-            tree: &tree,
-            what: What::Log,
-        };
+        let rows = Rows { tree: &tree, what: What::Log };
         for gone in 0..3u16 {
             write(&tree, &[(b"a", &vec![7; 3 * ROW_PART_MAX_BYTES])]);
             tree.remove(part_key(b"a", gone)).expect("writes");
             let got = rows.from(b"a", b"b").next();
-            assert!(
-                matches!(got, Some(Err(Fatal::Damaged { .. }))),
-                "{gone}: {got:?}"
-            );
+            assert!(matches!(got, Some(Err(Fatal::Damaged { .. }))), "{gone}: {got:?}");
         }
     }
 }

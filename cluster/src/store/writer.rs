@@ -77,11 +77,7 @@ impl WriterHandle {
 /// Starts the writer of `log`.
 pub(crate) fn spawn(log: Arc<LogShared>, mark: Mark) -> (WriterHandle, JoinHandle<()>) {
     let (sender, queue) = channel();
-    let writer = Writer {
-        log,
-        mark,
-        broken: None,
-    };
+    let writer = Writer { log, mark, broken: None };
     let thread = thread::spawn(move || writer.run(&queue));
     (WriterHandle(sender), thread)
 }
@@ -116,11 +112,7 @@ impl Writer {
     /// The store underneath panics on some errors of the disk.
     fn write_guarded(&mut self, jobs: &[Job]) -> Result<(), Fatal> {
         catch_unwind(AssertUnwindSafe(|| self.write(jobs))).unwrap_or_else(|panic| {
-            Err(Fatal::damaged(
-                What::Store,
-                "a write",
-                panic_message(&*panic),
-            ))
+            Err(Fatal::damaged(What::Store, "a write", panic_message(&*panic)))
         })
     }
 
@@ -179,17 +171,11 @@ impl Writer {
     fn truncate(&mut self, from: u64) -> Result<(), Fatal> {
         self.mark.retreat(from)?;
         let batch = self.log.store.with(|trees| {
-            let rows = Rows {
-                tree: &trees.log,
-                what: What::Log,
-            };
+            let rows = Rows { tree: &trees.log, what: What::Log };
             let mut batch = Batch::default();
             if let Some((key, row)) = rows.last_up_to(&keys::log_row(0), &keys::log_row(from))? {
                 let entries = log_rows::decode_row(&key, &row)?;
-                let kept = entries
-                    .iter()
-                    .filter(|e| e.log_id.index() < from)
-                    .collect::<Vec<_>>();
+                let kept = entries.iter().filter(|e| e.log_id.index() < from).collect::<Vec<_>>();
                 if kept.len() < entries.len() {
                     rows.remove(&mut batch, &key)?;
                     log_rows::put_rows(&mut batch, kept.into_iter())?;
@@ -209,10 +195,7 @@ impl Writer {
         // What a purge takes away is what the journal's rows could be made from again.
         self.log.store.sync()?;
         let batch = self.log.store.with(|trees| {
-            let rows = Rows {
-                tree: &trees.log,
-                what: What::Log,
-            };
+            let rows = Rows { tree: &trees.log, what: What::Log };
             let mut batch = Batch::default();
             let end = keys::after(&keys::log_row(upto.index()));
             for row in rows.from(&keys::log_row(0), &end) {
@@ -224,10 +207,7 @@ impl Writer {
                 }
             }
             let mark = stored::encode_log_id(Some(upto));
-            batch.insert(
-                keys::PURGED,
-                mark.map_err(|e| Fatal::codec(What::Mark, "purge", e))?,
-            );
+            batch.insert(keys::PURGED, mark.map_err(|e| Fatal::codec(What::Mark, "purge", e))?);
             Ok(batch)
         })?;
         self.apply(batch, "purging the log")
@@ -235,10 +215,7 @@ impl Writer {
 
     fn apply(&self, batch: Batch, doing: &str) -> Result<(), Fatal> {
         self.log.store.with(|trees| {
-            trees
-                .log
-                .apply_batch(batch)
-                .map_err(|e| Fatal::sled(What::Log, doing, e))
+            trees.log.apply_batch(batch).map_err(|e| Fatal::sled(What::Log, doing, e))
         })
     }
 

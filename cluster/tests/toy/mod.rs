@@ -27,11 +27,7 @@ pub enum Command {
 }
 
 pub fn add(chain: u8, id: u64) -> Command {
-    Command::Add {
-        chain,
-        id,
-        padding: 0,
-    }
+    Command::Add { chain, id, padding: 0 }
 }
 
 /// The whole state.
@@ -69,11 +65,7 @@ pub fn record_bytes(id: u64, salt: u8, padding: usize) -> Vec<u8> {
 
 /// The tags of that record.
 pub fn tags(id: u64) -> Vec<Vec<u8>> {
-    let parity = if id.is_multiple_of(2) {
-        b"even"
-    } else {
-        b"odd\0"
-    };
+    let parity = if id.is_multiple_of(2) { b"even" } else { b"odd\0" };
     vec![parity.to_vec(), format!("mod{}", id % 1000).into_bytes()]
 }
 
@@ -98,15 +90,10 @@ impl Machine for Counter {
     fn decode_command(bytes: &[u8]) -> Result<Command, Undecodable> {
         match bytes {
             [1, chain, rest @ ..] => {
-                let (id, padding) = rest
-                    .split_first_chunk::<8>()
-                    .ok_or_else(|| Undecodable("short".into()))?;
+                let (id, padding) =
+                    rest.split_first_chunk::<8>().ok_or_else(|| Undecodable("short".into()))?;
                 let (id, padding) = (u64::from_le_bytes(*id), padding.len());
-                Ok(Command::Add {
-                    chain: *chain,
-                    id,
-                    padding,
-                })
+                Ok(Command::Add { chain: *chain, id, padding })
             }
             [2] => Ok(Command::Panic),
             _ => Err(Undecodable("an unknown command".into())),
@@ -118,16 +105,12 @@ impl Machine for Counter {
     }
 
     fn decode_reply(bytes: &[u8]) -> Result<u64, Undecodable> {
-        let bytes = bytes
-            .try_into()
-            .map_err(|_| Undecodable("a reply of another size".into()))?;
+        let bytes = bytes.try_into().map_err(|_| Undecodable("a reply of another size".into()))?;
         Ok(u64::from_le_bytes(bytes))
     }
 
     fn apply(&mut self, stamp: Stamp, command: Command) -> Applied<u64> {
-        let Command::Add { chain, id, padding } = command else {
-            panic!("told to panic")
-        };
+        let Command::Add { chain, id, padding } = command else { panic!("told to panic") };
         self.state.last_at_ms = self.state.last_at_ms.max(stamp.at_ms);
         self.state.ids.insert(id);
         let head = self.state.heads.entry(chain).or_default();
@@ -138,10 +121,7 @@ impl Machine for Counter {
             tags: tags(id),
             bytes: record_bytes(id, self.salt, padding),
         };
-        Applied {
-            reply: *head,
-            records: vec![record],
-        }
+        Applied { reply: *head, records: vec![record] }
     }
 
     fn publish(&mut self, index: u64) {
@@ -150,10 +130,7 @@ impl Machine for Counter {
     }
 
     fn freeze(&self) -> Frozen {
-        Frozen {
-            state: self.state.clone(),
-            gate: self.gate.clone(),
-        }
+        Frozen { state: self.state.clone(), gate: self.gate.clone() }
     }
 
     fn write_snapshot(frozen: &Frozen, out: &mut dyn io::Write) -> io::Result<()> {
@@ -181,14 +158,10 @@ impl Machine for Counter {
             io::Read::read_exact(rest, &mut number).map_err(error)?;
             Ok(u64::from_le_bytes(number))
         };
-        let mut state = State {
-            last_at_ms: next(&mut rest)?,
-            ..State::default()
-        };
+        let mut state = State { last_at_ms: next(&mut rest)?, ..State::default() };
         for _ in 0..next(&mut rest)? {
-            let (chain, after) = rest
-                .split_first()
-                .ok_or_else(|| Undecodable("cut short".into()))?;
+            let (chain, after) =
+                rest.split_first().ok_or_else(|| Undecodable("cut short".into()))?;
             rest = after;
             state.heads.insert(*chain, next(&mut rest)?);
         }
@@ -201,10 +174,6 @@ impl Machine for Counter {
     }
 
     fn heads(&self) -> Vec<(Vec<u8>, u64)> {
-        self.state
-            .heads
-            .iter()
-            .map(|(chain, head)| (vec![*chain], *head))
-            .collect()
+        self.state.heads.iter().map(|(chain, head)| (vec![*chain], *head)).collect()
     }
 }

@@ -286,9 +286,7 @@ mod tests {
     use super::*;
     use crate::{
         audit::chain,
-        domain::{
-            Actor, Environment, Event, Fact, Head, OrgId, Organization, Tenant,
-        },
+        domain::{Actor, Environment, Event, Fact, Head, OrgId, Organization, Tenant},
     };
 
     #[test]
@@ -298,10 +296,10 @@ mod tests {
             name: "acme".into(),
             default_effect: crate::domain::DefaultEffect::Allow,
             created_at: 0,
+            updated_at: 0,
         };
         let chain_of = Tenant { org: organization.id, environment: Environment::Live };
-        let event =
-            Event { chain: chain_of, fact: Fact::OrganizationCreated(organization.into()) };
+        let event = Event { chain: chain_of, fact: Fact::OrganizationCreated(organization.into()) };
         let actor = Actor::Setup(());
         let (head, linked) = chain::link(Head::START, 1, &actor, "req-1", &event).unwrap();
         let entry = audit::Entry::read(1, Head::START.hash, &linked.record.bytes).unwrap();
