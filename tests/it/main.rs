@@ -6,6 +6,7 @@ mod cli;
 mod crash;
 mod export;
 mod harness;
+mod policies;
 mod process;
 mod readme;
 mod tidy;
