@@ -9,4 +9,5 @@ mod harness;
 mod policies;
 mod process;
 mod readme;
+mod signatures;
 mod tidy;
