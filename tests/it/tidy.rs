@@ -27,6 +27,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("secrets", &["codec"]),
     ("domain", &["token", "codec"]),
     ("verify", &["domain", "token"]),
+    ("policy", &["domain", "token"]),
+    ("signature", &[]),
     // A journal record is a plain value of the cluster crate.
     ("audit/chain", &["domain", "token", "cluster"]),
     ("audit", &["domain", "token", "codec", "cluster"]),
@@ -34,8 +36,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "actors",
         &[
-            "cluster", "machine", "audit", "verify", "domain", "token", "secrets", "codec",
-            "clock", "mint",
+            "cluster", "machine", "audit", "verify", "policy", "domain", "token", "secrets",
+            "codec", "clock", "mint",
         ],
     ),
     ("setup", &["actors", "domain", "mint", "secrets", "verify"]),
@@ -43,8 +45,20 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "api",
         &[
-            "actors", "audit", "clock", "cluster", "codec", "config", "domain", "machine", "mint",
-            "secrets", "token", "verify",
+            "actors",
+            "audit",
+            "clock",
+            "cluster",
+            "codec",
+            "config",
+            "domain",
+            "machine",
+            "mint",
+            "policy",
+            "secrets",
+            "signature",
+            "token",
+            "verify",
         ],
     ),
     (

@@ -8,6 +8,7 @@ mod expiry;
 pub(crate) mod golden;
 mod operator_key;
 mod organization;
+mod policy;
 mod signing_key;
 mod token;
 pub(crate) mod world;

@@ -237,6 +237,8 @@ fn random_commands_reach_every_event_and_every_refusal() {
             }
         }
     }
+    eprintln!("EVENTS {events:?}");
+    eprintln!("REFUSALS {refusals:?}");
     assert_eq!(events.len(), 21, "{events:?}");
     let expected = [
         "AgentKeyReplaced",

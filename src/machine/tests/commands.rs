@@ -334,7 +334,7 @@ fn approvals() -> impl Strategy<Value = Action> {
         });
     prop_oneof![
         4 => decline,
-        1 => id().prop_map(Action::Approve),
+        3 => id().prop_map(Action::Approve),
         1 => id().prop_map(Action::Disapprove),
     ]
 }
@@ -360,6 +360,9 @@ fn asked_by(action: Action) -> impl Strategy<Value = (Actor, Action)> {
         | Action::RevokeSigningKey(_)
         | Action::CreateOperatorKey(_)
         | Action::DeleteOperatorKey(_) => vec![OPERATOR],
+        Action::Approve(_) | Action::Disapprove(_) => {
+            (1..7).map(|n| Actor::ApiKey(key(n))).collect()
+        }
         Action::TouchApiKeys(_)
         | Action::RegisterSigningKey(_)
         | Action::RetireSigningKey(_)
