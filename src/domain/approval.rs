@@ -161,12 +161,11 @@ pub(super) fn request(
             false => Err(Refusal::IdTaken(KIND)),
         };
     }
-    let equal = state
-        .pending_approvals
-        .get(&(new.tenant, new.request_digest()))
-        .and_then(|id| state.approvals.get(id))
-        .filter(|known| known.status_at(at) == ApprovalStatus::Pending)
-        .filter(|known| known.rule == new.rule && known.rule_digest == new.rule_digest);
+    let equal = state.pending_equal_to(&new).find(|known| {
+        known.status_at(at) == ApprovalStatus::Pending
+            && known.rule == new.rule
+            && known.rule_digest == new.rule_digest
+    });
     if let Some(known) = equal {
         if known.asked_by.contains(&asker) {
             return Ok(Decision::unchanged(pending(Arc::clone(known))));
@@ -294,11 +293,22 @@ impl State {
         ApprovalStatus::ALL.into_iter().filter_map(of_status).map(imbl::OrdSet::len).sum()
     }
 
+    /// The pending approvals of the same request, one at most for each rule that asked unless time
+    /// has passed and no tick yet.
+    fn pending_equal_to(&self, new: &Approval) -> impl Iterator<Item = &Arc<Approval>> {
+        let (tenant, digest) = (new.tenant, new.request_digest());
+        let first = ApprovalId([0; 16]);
+        let last = ApprovalId([u8::MAX; 16]);
+        self.pending_approvals
+            .range((tenant, digest, first)..=(tenant, digest, last))
+            .filter_map(|(_, _, id)| self.approvals.get(id))
+    }
+
     pub(crate) fn put_approval(&mut self, approval: Arc<Approval>) {
         self.drop_approval(approval.id);
-        let digest = (approval.tenant, approval.request_digest());
         if approval.status == ApprovalStatus::Pending {
-            self.pending_approvals.insert(digest, approval.id);
+            let digest = approval.request_digest();
+            self.pending_approvals.insert((approval.tenant, digest, approval.id));
         }
         let of_status = (approval.tenant, approval.status);
         self.approvals_by_status.entry(of_status).or_default().insert(approval.id);
@@ -309,10 +319,7 @@ impl State {
     pub(super) fn drop_approval(&mut self, id: ApprovalId) {
         let Some(old) = self.approvals.remove(&id) else { return };
         self.approvals_due.remove(&(old.due_at(), id));
-        let digest = (old.tenant, old.request_digest());
-        if self.pending_approvals.get(&digest) == Some(&id) {
-            self.pending_approvals.remove(&digest);
-        }
+        self.pending_approvals.remove(&(old.tenant, old.request_digest(), id));
         let of_status = (old.tenant, old.status);
         if let Some(ids) = self.approvals_by_status.get_mut(&of_status) {
             ids.remove(&id);

@@ -95,7 +95,7 @@ pub struct State {
     /// Approvals of each tenant, by status.
     pub approvals_by_status: OrdMap<(Tenant, ApprovalStatus), OrdSet<ApprovalId>>,
     /// Pending approvals by the digest of their request.
-    pub pending_approvals: OrdMap<(Tenant, Hash), ApprovalId>,
+    pub pending_approvals: OrdSet<(Tenant, Hash, ApprovalId)>,
     /// Approvals by when time does something to them.
     pub approvals_due: OrdSet<(Millis, ApprovalId)>,
     /// Token requests that policies refused lately, by the id minted for each, why, and until when

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    commands::{Step, step},
+    commands::{Step, policy_world, step},
     *,
 };
 use crate::{
@@ -221,9 +221,12 @@ fn random_commands_reach_every_event_and_every_refusal() {
     let mut runner = TestRunner::deterministic();
     let mut events = BTreeSet::new();
     let mut refusals = BTreeSet::new();
-    for _ in 0..60 {
+    for _ in 0..240 {
         let steps = vec(step(), 120).new_tree(&mut runner).expect("steps").current();
         let mut world = World::new();
+        for command in policy_world() {
+            world.run(&command).expect("accepted");
+        }
         let mut at = T0;
         for step in steps {
             at = step.jump.from(at).min(crate::rfc3339::LAST_MS);
@@ -237,21 +240,23 @@ fn random_commands_reach_every_event_and_every_refusal() {
             }
         }
     }
-    eprintln!("EVENTS {events:?}");
-    eprintln!("REFUSALS {refusals:?}");
-    assert_eq!(events.len(), 21, "{events:?}");
+    assert_eq!(events.len(), 31, "{events:?}");
     let expected = [
         "AgentKeyReplaced",
         "AgentNotActive",
+        "ApprovalNot",
+        "ApprovalStale",
         "CallerUnknown",
         "Forbidden",
         "IdTaken",
         "Invalid",
         "IssuedAtOff",
         "LastOne",
+        "NonceUsed",
         "NotFound",
         "SignatureRequired",
         "SigningKeyDead",
+        "Stale",
         "TtlTooLong",
     ];
     assert_eq!(refusals.iter().map(String::as_str).collect::<Vec<_>>(), expected);

@@ -42,6 +42,7 @@ impl Step {
                 let passed = at.max(state.clock) / 1000 - S0;
                 new.issued_at = new.issued_at.saturating_add(passed);
                 new.expires_at = new.expires_at.saturating_add(passed);
+                collect_some(state, new);
                 move_on(state, new.agent, at, &mut new.judged, new.signed.as_mut());
                 *new = hashed(new.clone());
             }
@@ -62,6 +63,20 @@ impl Step {
         }
         command
     }
+}
+
+/// Where an approval is named, makes it one that is there, and the request its own.
+fn collect_some(state: &State, new: &mut IssueToken) {
+    let Some(id) = new.approval else { return };
+    let count = state.approvals.len().max(1);
+    let Some(some) = state.approvals.values().nth(usize::from(id.0[15]) % count) else { return };
+    new.approval = Some(some.id);
+    new.agent = some.agent;
+    new.scope.clone_from(&some.scope);
+    new.target_service.clone_from(&some.target_service);
+    new.intent.clone_from(&some.intent);
+    new.expires_at = new.issued_at.saturating_add(some.ttl_s);
+    new.judged.verdict.end = End::RequireApproval(some.rule);
 }
 
 /// Moves what a request was judged by, and its signature, to what the log has come to; now and then
@@ -238,7 +253,7 @@ fn issue() -> impl Strategy<Value = Action> {
         1 => vec(text(), 0..4),
     ];
     let words = (scope, text(), option::of(text()), option::weighted(0.2, 0u32..3));
-    let collected = option::weighted(0.1, (0u128..12).prop_map(ApprovalId::from_ulid));
+    let collected = option::weighted(0.3, (0u128..12).prop_map(ApprovalId::from_ulid));
     (0u128..24, small(), 1u8..4, lateness, ttl, words, end(), collected).prop_map(
         |(id, of, signed_by, lateness, ttl, words, end, approval)| {
             let (scope, target_service, intent, epoch) = words;
@@ -258,19 +273,40 @@ fn issue() -> impl Strategy<Value = Action> {
     )
 }
 
+/// Somebody who can answer approvals, and a policy that asks for them and counts.
+pub(super) fn policy_world() -> Vec<Command> {
+    let effects = [
+        Effect::Throttle(Throttle { limit: 2, window_s: 60, per: Per::Agent }),
+        Effect::RequireApproval(RequireApproval { approval_ttl_s: 3_600 }),
+    ];
+    let rules = effects.map(|effect| rule(effect, None)).to_vec();
+    let policy = CreatePolicy {
+        id: PolicyId::from_ulid(9),
+        name: "p".into(),
+        description: None,
+        priority: 100,
+        rules: CheckedRules { rules, steps: 10 },
+        is_active: true,
+    };
+    vec![
+        command(ALICE, Action::CreateApiKey(new_key(5, 1, Environment::Live))),
+        command(ALICE, Action::CreatePolicy(policy)),
+    ]
+}
+
 fn policies() -> impl Strategy<Value = Action> {
-    let id = || (0u128..4).prop_map(PolicyId::from_ulid);
+    let id = || (7u128..11).prop_map(PolicyId::from_ulid);
     let effect = prop_oneof![
-        Just(Effect::Allow(Allow { max_ttl_s: None })),
-        Just(Effect::Deny(())),
-        (0u64..3, 0u64..60, select(vec![Per::Agent, Per::Owner, Per::Organization]))
+        1 => Just(Effect::Allow(Allow { max_ttl_s: None })),
+        1 => Just(Effect::Deny(())),
+        2 => (0u64..3, 0u64..60, select(vec![Per::Agent, Per::Owner, Per::Organization]))
             .prop_map(|(limit, window_s, per)| Effect::Throttle(Throttle { limit, window_s, per })),
-        (0u64..60).prop_map(|approval_ttl_s| {
+        3 => (0u64..600).prop_map(|approval_ttl_s| {
             Effect::RequireApproval(RequireApproval { approval_ttl_s })
         }),
     ];
     let rules = || {
-        vec((effect.clone(), option::of(text())), 0..4).prop_map(|rules| CheckedRules {
+        vec((effect.clone(), option::weighted(0.2, text())), 0..4).prop_map(|rules| CheckedRules {
             rules: rules.into_iter().map(|(effect, text)| rule(effect, text)).collect(),
             steps: 10,
         })
@@ -307,13 +343,13 @@ fn rule(effect: Effect, text: Option<String>) -> Rule {
 
 fn end() -> impl Strategy<Value = End> {
     let place = || {
-        (0u128..4, 0u16..4)
+        (7u128..11, 0u16..4)
             .prop_map(|(policy, rule)| RuleRef { policy: PolicyId::from_ulid(policy), rule })
     };
     prop_oneof![
-        6 => Just(End::Allow(None)),
+        3 => Just(End::Allow(None)),
         1 => place().prop_map(|place| End::Deny(Some(place))),
-        2 => place().prop_map(End::RequireApproval),
+        4 => place().prop_map(End::RequireApproval),
     ]
 }
 
@@ -361,7 +397,7 @@ fn asked_by(action: Action) -> impl Strategy<Value = (Actor, Action)> {
         | Action::CreateOperatorKey(_)
         | Action::DeleteOperatorKey(_) => vec![OPERATOR],
         Action::Approve(_) | Action::Disapprove(_) => {
-            (1..7).map(|n| Actor::ApiKey(key(n))).collect()
+            vec![Actor::ApiKey(key(5))]
         }
         Action::TouchApiKeys(_)
         | Action::RegisterSigningKey(_)
@@ -379,8 +415,8 @@ pub(super) fn step() -> BoxedStrategy<Step> {
         3 => api_keys().boxed(),
         6 => agents().boxed(),
         9 => issue().boxed(),
-        3 => policies().boxed(),
-        6 => approvals().boxed(),
+        4 => policies().boxed(),
+        12 => approvals().boxed(),
         7 => others().boxed(),
     ];
     let request_id = prop_oneof![20 => Just("req".to_owned()), 1 => text()];
