@@ -57,9 +57,8 @@ impl Proposals {
         let deadline = Duration::from_millis(limits::PROPOSAL_DEADLINE_MS);
         let committed = self.handle.propose(command, deadline).await?;
         match committed.reply {
-            Ok(Outcome::Refused(refusal)) => Err(CommandError::Refused(refusal)),
+            Ok(Outcome::Refused(refusal)) | Err(refusal) => Err(CommandError::Refused(refusal)),
             Ok(value) => Ok(Done { index: committed.index, value }),
-            Err(refusal) => Err(CommandError::Refused(refusal)),
         }
     }
 }

@@ -115,9 +115,9 @@ pub struct Problem {
     /// The faulty fields, of a 422 or a 400.
     pub errors: Vec<FieldError>,
     /// The policy that refused.
-    pub policy_id: Option<PolicyId>,
+    pub policy_id: Option<Box<PolicyId>>,
     /// After how many seconds another try makes sense.
-    pub retry_after_s: Option<u64>,
+    pub retry_after_s: Option<u32>,
     /// The challenge of a 401.
     pub challenge: Option<&'static str>,
 }
@@ -182,13 +182,13 @@ impl Problem {
     /// Names the policy that refused.
     #[must_use]
     pub fn by_policy(self, policy_id: Option<PolicyId>) -> Self {
-        Self { policy_id, ..self }
+        Self { policy_id: policy_id.map(Box::new), ..self }
     }
 
     /// Says when another try makes sense.
     #[must_use]
     pub fn retry_after(self, seconds: u64) -> Self {
-        Self { retry_after_s: Some(seconds), ..self }
+        Self { retry_after_s: Some(u32::try_from(seconds).unwrap_or(u32::MAX)), ..self }
     }
 
     /// The bytes of the body.
@@ -201,7 +201,7 @@ impl Problem {
             code: self.code.name,
             request_id,
             errors: &self.errors,
-            policy_id: self.policy_id.map(|id| id.to_string()),
+            policy_id: self.policy_id.as_ref().map(ToString::to_string),
         };
         serde_json::to_vec(&body).unwrap_or_default()
     }

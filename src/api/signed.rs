@@ -73,7 +73,7 @@ fn read_signature(
         content_digest: digest.as_deref(),
         body,
     };
-    Presented::read(&message).map_err(invalid)
+    Presented::read(&message).map_err(|fault| invalid(&fault))
 }
 
 /// Checks that `signature` is that of `agent`; what the core is told of it.
@@ -85,7 +85,7 @@ pub fn verify(signature: &Presented, agent: &Agent) -> Result<SignedRequest, Pro
              itself.",
         ));
     }
-    signature.is_by(&agent.public_key).map_err(invalid)?;
+    signature.is_by(&agent.public_key).map_err(|fault| invalid(&fault))?;
     Ok(SignedRequest {
         key_epoch: agent.key_epoch,
         created_s: signature.created_s,
@@ -94,7 +94,7 @@ pub fn verify(signature: &Presented, agent: &Agent) -> Result<SignedRequest, Pro
     })
 }
 
-fn invalid(fault: Fault) -> Problem {
+fn invalid(fault: &Fault) -> Problem {
     Problem::new(
         Code::INVALID_SIGNATURE,
         format!("The request's signature does not count: {fault}. Nothing was issued."),

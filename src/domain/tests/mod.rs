@@ -6,6 +6,7 @@ mod caller;
 mod event;
 mod expiry;
 pub(crate) mod golden;
+pub(crate) mod golden_policy;
 mod operator_key;
 mod organization;
 mod policy;

@@ -10,7 +10,7 @@ use crate::{
     codec,
     domain::{
         Counted, DenialReason, Head, Outcome, Refusal, Tenant, Window,
-        tests::{golden::*, world::*},
+        tests::{golden::*, golden_policy::*, world::*},
     },
 };
 
