@@ -255,9 +255,14 @@ const fn description_of(status: u16) -> &'static str {
     }
 }
 
+/// Whether a route writes. What is public asks, and so does a simulation.
+fn is_write(path: &str, method: &str, access: &Access) -> bool {
+    method != "get" && *access != Access::Public && !path.ends_with("/simulate")
+}
+
 fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     let access = access(operation);
-    let is_write = method != "get" && access != Access::Public;
+    let is_write = is_write(path, method, &access);
     add_parameters(method, &access, path, operation);
     say_which_bodies_are_optional(operation);
     let statuses = error_statuses(path, method, &access, operation);
@@ -280,7 +285,7 @@ fn add_parameters(method: &str, access: &Access, path: &str, operation: &mut Val
     if operation["parameters"].is_null() {
         operation["parameters"] = json!([]);
     }
-    let is_read = method == "get" || *access == Access::Public;
+    let is_read = !is_write(path, method, access);
     if let Some(parameters) = operation["parameters"].as_array_mut() {
         parameters.push(json!({"$ref": "#/components/parameters/RequestId"}));
         if is_read && path.starts_with("/v1/") {
@@ -323,8 +328,9 @@ fn error_statuses(path: &str, method: &str, access: &Access, operation: &Value) 
     if *access != Access::Public {
         statuses.extend([401, 403]);
     }
-    let is_write = method != "get" && *access != Access::Public;
-    if path.contains('{') || is_write {
+    let is_write = is_write(path, method, access);
+    // A simulation names an agent.
+    if path.contains('{') || is_write || has_body && *access != Access::Public {
         statuses.push(404);
     }
     if is_write {

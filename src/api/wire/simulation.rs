@@ -10,41 +10,55 @@ use crate::{
         fields::{Fields, FromFields},
         rules,
     },
-    domain::{End, Millis, RuleRef, Tenant},
+    domain::{AgentId, End, Millis, RuleRef, Tenant},
+    limits,
 };
 
 /// A token request that is not made.
 #[derive(Debug, PartialEq, Eq, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Simulate {
-    /// The request.
-    #[serde(flatten)]
-    pub request: token::IssueToken,
-    /// Whether the agent would have signed it; false if left out.
+    /// ID of the agent that would request the token.
+    #[schema(value_type = schema::AgentId)]
+    pub agent_id: AgentId,
+    /// What the token would allow.
+    #[schema(value_type = schema::Scopes)]
+    pub scope: Vec<String>,
+    /// Time-to-live in seconds; 300 if left out.
+    #[schema(value_type = Option<schema::TtlSeconds>)]
+    pub ttl: Option<u64>,
+    /// Target service identifier; "any", which fits every target, if left out.
+    #[schema(value_type = Option<schema::TargetService>)]
+    pub target_service: Option<String>,
+    /// Human-readable description of the task.
+    #[schema(value_type = Option<schema::Intent>)]
+    pub intent: Option<String>,
+    /// Whether the agent would have signed the request; false if left out.
     pub signed: Option<bool>,
 }
 
 impl FromFields for Simulate {
     fn read(fields: &mut Fields) -> Option<Self> {
         let signed = fields.optional("signed", rules::boolean);
-        let request = token::IssueToken::read(fields);
-        if request.as_ref().is_some_and(|request| request.approval_id.is_some()) {
+        let token::IssueToken { agent_id, scope, ttl, target_service, intent, approval_id } =
+            token::IssueToken::read(fields)?;
+        if approval_id.is_some() {
             fields.fault("approval_id", "has no part in a simulation: leave it out");
         }
-        Some(Self { request: request?, signed })
+        Some(Self { agent_id, scope, ttl, target_service, intent, signed })
     }
 }
 
 impl Simulate {
     /// What the actor is asked.
     pub fn into_request(self, tenant: Tenant) -> TokenRequest {
-        let new = self.request.into_new_token(tenant, None);
         TokenRequest {
             tenant,
-            agent: new.agent,
-            scope: new.scope,
-            ttl_s: new.ttl_s,
-            target_service: new.target_service,
-            intent: new.intent,
+            agent: self.agent_id,
+            scope: self.scope,
+            ttl_s: self.ttl.unwrap_or(limits::TTL_DEFAULT_S),
+            target_service: self.target_service.unwrap_or_else(|| token::ANY_TARGET.to_owned()),
+            intent: self.intent,
             signed: self.signed.unwrap_or(false),
         }
     }

@@ -27,7 +27,7 @@ const A_TOKEN_ID: &str = "a token's id, tok_ and 26 characters";
 /// What an approval's id looks like, for error messages.
 const AN_APPROVAL_ID: &str = "an approval's id, apr_ and 26 characters";
 /// The target of a token that names none.
-const ANY_TARGET: &str = "any";
+pub(super) const ANY_TARGET: &str = "any";
 
 /// A token request.
 #[derive(Debug, PartialEq, Eq, ToSchema)]
