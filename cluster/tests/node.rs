@@ -692,3 +692,113 @@ async fn a_node_can_be_started_and_used_from_any_task() {
     });
     task.await.expect("ends");
 }
+
+/// Changes the trees of the store in `dir` behind the node's back.
+fn tamper(dir: &Path, tree: &str, change: impl FnOnce(&sled::Tree)) {
+    let config = sled::Config::new()
+        .path(dir.join("store"))
+        .segment_size(8 << 20);
+    let db = config.open().expect("opens");
+    change(&db.open_tree(tree).expect("opens"));
+    db.flush().expect("flushes");
+}
+
+/// The `nth` key of `tree` that begins with `prefix`, counted from the end if negative.
+fn nth_key(tree: &sled::Tree, prefix: u8, nth: isize) -> sled::IVec {
+    let keys = tree
+        .scan_prefix([prefix])
+        .keys()
+        .map(|k| k.expect("reads"))
+        .collect::<Vec<_>>();
+    keys[nth.rem_euclid(keys.len() as isize) as usize].clone()
+}
+
+fn flip_last_byte(tree: &sled::Tree, key: &[u8]) {
+    let mut value = tree.get(key).expect("reads").expect("there").to_vec();
+    *value.last_mut().expect("not empty") ^= 1;
+    tree.insert(key, value).expect("writes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_log_or_newest_journal_row_is_named_at_the_start() {
+    type Change = fn(&sled::Tree);
+    let cases: [(&str, What, &str, Change); 5] = [
+        ("log", What::Log, "index 5", |t| {
+            flip_last_byte(t, &nth_key(t, b'e', 5))
+        }),
+        ("log", What::Log, "index 0", |t| {
+            t.remove(nth_key(t, b'e', 0)).expect("writes");
+        }),
+        ("log", What::Log, "index 5", |t| {
+            t.remove(nth_key(t, b'e', 5)).expect("writes");
+        }),
+        ("journal", What::Journal, "chain \\x01, record 10", |t| {
+            flip_last_byte(t, &nth_key(t, b'r', -1));
+        }),
+        ("meta", What::Identity, "the store", |t| {
+            flip_last_byte(t, b"identity")
+        }),
+    ];
+    for (tree, want, at, change) in cases {
+        let dir = tempfile::tempdir().expect("a directory");
+        let node = start(dir.path()).await;
+        for id in 0..10 {
+            propose(&node.handle(), 1, id).await;
+        }
+        node.shutdown().await.expect("stops");
+        tamper(dir.path(), tree, change);
+        let got = try_start(Config::new(dir.path()), 0).await.map(|_| ());
+        let Err(StartError::Damaged { what, place, .. }) = &got else {
+            panic!("{tree}, {at}: {got:?}")
+        };
+        assert_eq!((*what, place.as_str()), (want, at), "{got:?}");
+        // It stays damaged: nothing is mended or forgotten by trying.
+        assert_eq!(try_start(Config::new(dir.path()), 0).await.map(|_| ()), got);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_sealed_row_is_found_by_readers_and_by_the_background_check() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = Config {
+        log_keep_entries: 0,
+        ..Config::new(dir.path())
+    };
+    let node = try_start(config.clone(), 0).await.expect("starts");
+    let handle = node.handle();
+    // More than a block, so that the first rows are sealed.
+    let mut tasks = Vec::new();
+    for writer in 0..50 {
+        let handle = handle.clone();
+        tasks.push(tokio::spawn(async move {
+            for n in 0..90 {
+                propose(&handle, 1, writer * 90 + n).await;
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.expect("ends");
+    }
+    handle.snapshot_now().await.expect("a snapshot");
+    until("the log is purged", || {
+        handle.status().snapshot_index >= Some(4500)
+    })
+    .await;
+    node.shutdown().await.expect("stops");
+    tamper(dir.path(), "journal", |t| {
+        flip_last_byte(t, &nth_key(t, b'r', 0))
+    });
+
+    let node = try_start(config, 0).await.expect("starts");
+    let handle = node.handle();
+    let read = handle.journal().read(b"\x01", 1, 4096, 1 << 20);
+    let Err(JournalError::Damaged { chain, seq }) = read else {
+        panic!("{read:?}")
+    };
+    assert_eq!(chain, b"\x01");
+    until("the check is through", || handle.status().scrub.passes > 0).await;
+    let damage = handle.status().scrub.damage.expect("found");
+    assert!(damage.contains(&format!("record {seq}:")), "{damage}");
+    assert_eq!(propose(&handle, 1, 10_000).await, 4501);
+    node.shutdown().await.expect("stops");
+}
