@@ -133,6 +133,10 @@ async fn many_proposals_at_once_are_applied_in_one_order() {
     let replies = answers.iter().map(|a| a.reply).collect::<Vec<_>>();
     assert_eq!(replies, (1..=500).collect::<Vec<_>>());
     node.shutdown().await.expect("stops");
+    tamper(dir.path(), "log", |tree| {
+        let rows = tree.scan_prefix(b"e").count();
+        assert!(rows < 250, "they share rows, and so syncs: {rows}");
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
