@@ -250,6 +250,7 @@ impl<M: Machine> Handle<M> {
             term: metrics.current_term,
             leader: metrics.current_leader,
             last_log_index: self.last_log_index(),
+            purged_index: core.log.purged().map(|id| id.index()),
             applied_index: self.applied_index(),
             snapshot_index: core.snapshots.last_index(),
             snapshot_bytes: newest.map_or(0, |(_, bytes)| bytes),

@@ -210,14 +210,46 @@ async fn a_command_over_the_limit_is_refused_and_the_largest_is_not() {
     node.shutdown().await.expect("stops");
 }
 
+/// Holds `gate` until what is returned is dropped.
+async fn hold(gate: std::sync::Arc<std::sync::Mutex<()>>) -> std::sync::mpsc::Sender<()> {
+    let (held, holding) = tokio::sync::oneshot::channel();
+    let (release, released) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let _held = gate.lock().expect("not poisoned");
+        held.send(()).expect("awaited");
+        // An error says that the other end is gone, which is the sign.
+        let _ = released.recv();
+    });
+    holding.await.expect("held");
+    release
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proposal_that_timed_out_has_an_unknown_outcome() {
+async fn a_proposal_that_timed_out_has_an_unknown_outcome_and_may_yet_take_effect() {
     let dir = tempfile::tempdir().expect("a directory");
-    let node = start(dir.path()).await;
+    let counter = Counter::default();
+    let gate = counter.gate.clone();
+    let node = Node::start(Config::new(dir.path()), counter, true)
+        .await
+        .expect("starts");
+    let handle = node.handle();
+    handle.ready().await;
+    let held = hold(gate).await;
     assert_eq!(
-        node.handle().propose(add(1, 1), Duration::ZERO).await,
+        handle
+            .propose(Command::Gated { id: 1 }, Duration::from_millis(50))
+            .await,
         Err(ProposeError::OutcomeUnknown)
     );
+    let last = handle.last_log_index();
+    assert_eq!(
+        handle.wait_applied(last, Duration::from_millis(50)).await,
+        Err(Unavailable::Timeout)
+    );
+    assert_eq!(handle.journal().head(&[0]), 0);
+    drop(held);
+    assert_eq!(handle.wait_applied(last, DEADLINE).await, Ok(()));
+    assert_eq!(handle.journal().head(&[0]), 1);
     node.shutdown().await.expect("stops");
 }
 
@@ -482,6 +514,10 @@ async fn a_damaged_snapshot_or_identity_is_named_and_says_what_to_do() {
         propose(&handle, 1, id).await;
     }
     handle.snapshot_now().await.expect("a snapshot");
+    until("the log is purged", || {
+        handle.status().purged_index.is_some()
+    })
+    .await;
     node.shutdown().await.expect("stops");
     let snapshot = snapshot_files(dir.path()).remove(0);
     let damaged = |what| move |got: &Result<(), StartError>| matches!(got, Err(StartError::Damaged { what: found, .. }) if *found == what);
@@ -628,14 +664,7 @@ async fn writes_go_on_while_a_snapshot_is_written_and_the_snapshot_has_none_of_t
         .await
         .expect("commits")
         .index;
-    let (close, closed) = tokio::sync::oneshot::channel();
-    let (open, opened) = std::sync::mpsc::channel();
-    let keeper = std::thread::spawn(move || {
-        let _closed = gate.lock().expect("not poisoned");
-        close.send(()).expect("awaited");
-        opened.recv().expect("sent");
-    });
-    closed.await.expect("closed");
+    let held = hold(gate).await;
     let asking = handle.clone();
     let asked = tokio::spawn(async move { asking.snapshot_now().await });
     let writing = || {
@@ -648,8 +677,7 @@ async fn writes_go_on_while_a_snapshot_is_written_and_the_snapshot_has_none_of_t
         propose(&handle, 1, id).await;
     }
     assert_eq!(handle.status().snapshot_index, None);
-    open.send(()).expect("awaited");
-    keeper.join().expect("ends");
+    drop(held);
     asked.await.expect("ends").expect("a snapshot");
     assert_eq!(handle.status().snapshot_index, Some(before));
     node.shutdown().await.expect("stops");
@@ -785,7 +813,7 @@ async fn a_damaged_sealed_row_is_found_by_readers_and_by_the_background_check() 
     }
     handle.snapshot_now().await.expect("a snapshot");
     until("the log is purged", || {
-        handle.status().snapshot_index >= Some(4500)
+        handle.status().purged_index >= Some(4500)
     })
     .await;
     node.shutdown().await.expect("stops");
