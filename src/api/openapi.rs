@@ -20,7 +20,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::{
     App,
     problem::{Code, FieldError, MEDIA_TYPE, ProblemBody},
-    routes,
+    routes, schema,
 };
 
 const INTRODUCTION: &str = "\
@@ -59,6 +59,7 @@ pub(super) fn described() -> OpenApiRouter<App> {
     let mut description = Description::openapi();
     description.info.description = Some(INTRODUCTION.to_owned());
     let components = description.components.get_or_insert_default();
+    components.schemas.extend(schema::all());
     for (name, what) in [
         ("api_key", "An API key, `rai_pk_live_…` or `rai_pk_test_…`."),
         ("operator_key", "An operator key, `rai_op_…`."),
@@ -256,6 +257,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     let access = access(operation);
     let is_write = method != "get" && access != Access::Public;
     add_parameters(method, &access, path, operation);
+    say_which_bodies_are_optional(operation);
     let statuses = error_statuses(path, method, &access, operation);
     if let Some(responses) = operation["responses"].as_object_mut() {
         for response in responses.values_mut() {
@@ -282,6 +284,21 @@ fn add_parameters(method: &str, access: &Access, path: &str, operation: &mut Val
         if is_read && path.starts_with("/v1/") {
             parameters.push(json!({"$ref": "#/components/parameters/MinIndex"}));
         }
+    }
+}
+
+/// A body that may be left out is not null when it is there, which is how utoipa puts it.
+fn say_which_bodies_are_optional(operation: &mut Value) {
+    let Some(body) = operation.get_mut("requestBody").filter(|body| body.is_object()) else {
+        return;
+    };
+    let schema = &mut body["content"]["application/json"]["schema"];
+    let alternatives = schema["oneOf"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if let [only, null] = alternatives
+        && null["type"] == "null"
+    {
+        *schema = only.clone();
+        body["required"] = false.into();
     }
 }
 

@@ -121,14 +121,10 @@ fn in_due_form(mut response: Response, request_id: &str) -> Response {
         return response;
     }
     let problem = match status {
-        StatusCode::METHOD_NOT_ALLOWED => {
-            let allowed = response.headers().get(header::ALLOW);
-            let allowed = allowed.and_then(|value| value.to_str().ok()).unwrap_or("none");
-            Problem::new(
-                Code::METHOD_NOT_ALLOWED,
-                format!("This route does not take that method. It takes: {allowed}."),
-            )
-        }
+        StatusCode::METHOD_NOT_ALLOWED => Problem::new(
+            Code::METHOD_NOT_ALLOWED,
+            "This path does not take that method; the Allow header lists those that it takes.",
+        ),
         StatusCode::NOT_FOUND => no_such_route(),
         status if status.is_client_error() => Problem::new(
             Code { status: status.as_u16(), ..Code::BAD_REQUEST },

@@ -217,7 +217,7 @@ mod tests {
             (json!(-1), " must be between 1 and 86400 seconds; got -1"),
             (json!(86_401), " must be between 1 and 86400 seconds; got 86401"),
             (json!(u64::MAX), " must be between 1 and 86400 seconds; got 18446744073709551615"),
-            (json!(1e300), " must be between 1 and 86400 seconds; got 1e300"),
+            (json!(1e300), " must be between 1 and 86400 seconds; got 1e+300"),
             (json!(1.5), " must be a whole number; got 1.5"),
             (json!("300"), " must be a whole number; got a string"),
             (json!([300]), " must be a whole number; got an array"),

@@ -38,7 +38,13 @@ macro_rules! schemas {
                 stringify!($name).into()
             }
         }
-    )+ };
+    )+
+
+    /// All of them, by name: parameters name some that no body does.
+    pub fn all() -> impl Iterator<Item = (String, RefOr<Schema>)> {
+        [$( (stringify!($name).to_owned(), $name::schema()) ),+].into_iter()
+    }
+    };
 }
 
 fn string() -> ObjectBuilder {
@@ -124,6 +130,10 @@ schemas! {
     Timestamp = string()
         .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
         .examples([json!("2026-07-01T14:00:00Z")]);
+    /// A point in time that is still to come.
+    FutureTimestamp = string()
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+        .examples([json!("2099-01-01T00:00:00Z")]);
     /// A right that an API key can hold.
     Permission = words(domain::Permission::ALL.iter().map(|known| known.as_str()));
     /// Rights, none twice.

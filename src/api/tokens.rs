@@ -99,7 +99,6 @@ async fn revoke(
     State(app): State<App>,
     Body(body): Body<RevokeToken>,
 ) -> Answer<Written<RevokedToken>> {
-    let reference = body.reference().ok_or_else(|| not_found(TokenId::KIND))?;
-    let done = app.agents.revoke_token(caller.call(), reference).await?;
+    let done = app.agents.revoke_token(caller.call(), body.reference()).await?;
     Ok(Written::ok(done.map(Into::into)))
 }

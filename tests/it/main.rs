@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a file a subject.
 
 mod actors;
+mod audit;
 mod cli;
 mod crash;
 mod export;

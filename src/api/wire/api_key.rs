@@ -32,8 +32,8 @@ pub struct CreateApiKey {
     /// hold.
     #[schema(value_type = Option<schema::Permissions>)]
     pub permissions: Option<Permissions>,
-    /// From when on it no longer works; never, if left out.
-    #[schema(value_type = Option<schema::Timestamp>)]
+    /// From when on it no longer works, in the future; never, if left out.
+    #[schema(value_type = Option<schema::FutureTimestamp>)]
     pub expires_at: Option<Millis>,
 }
 

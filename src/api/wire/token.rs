@@ -150,39 +150,60 @@ impl From<actors::IssuedToken> for IssuedToken {
     }
 }
 
-/// Which token to revoke: exactly one of the two.
+/// Which token to revoke.
+#[derive(Debug, PartialEq, Eq, ToSchema)]
+#[serde(untagged)]
+pub enum RevokeToken {
+    /// By the token itself.
+    Token(ByToken),
+    /// By its id.
+    Id(ById),
+}
+
+/// The token itself.
 #[derive(Debug, PartialEq, Eq, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RevokeToken {
-    /// The token itself.
-    #[schema(value_type = String, required = false)]
-    pub token: Option<String>,
-    /// Its id.
-    #[schema(value_type = schema::TokenId, required = false)]
-    pub token_id: Option<TokenId>,
+pub struct ByToken {
+    /// The token to revoke.
+    #[schema(examples("rai_live_…"))]
+    pub token: String,
+}
+
+/// The token's id.
+#[derive(Debug, PartialEq, Eq, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ById {
+    /// The id of the token to revoke.
+    #[schema(value_type = schema::TokenId)]
+    pub token_id: TokenId,
 }
 
 impl FromFields for RevokeToken {
     fn read(fields: &mut Fields) -> Option<Self> {
-        let token = fields.changeable("token", rules::string);
-        let token_id = fields.changeable("token_id", rules::parsed(A_TOKEN_ID));
-        let faultless = fields.is_faultless();
-        if faultless && token.is_some() == token_id.is_some() {
-            let (field, said) = match token {
-                Some(_) => ("token_id", "cannot stand beside token: send one of the two"),
-                None => ("token", "is required, or token_id in its place"),
-            };
-            fields.fault(field, said);
+        let token = fields.optional("token", rules::string);
+        let token_id = fields.optional("token_id", rules::parsed(A_TOKEN_ID));
+        match (token, token_id) {
+            (Some(token), None) => return Some(Self::Token(ByToken { token })),
+            (None, Some(token_id)) => return Some(Self::Id(ById { token_id })),
+            (Some(_), Some(_)) => {
+                fields.fault("token_id", "cannot stand beside token: send one of the two");
+            }
+            (None, None) if fields.is_faultless() => {
+                fields.fault("token", "is required, or token_id in its place");
+            }
+            (None, None) => {}
         }
-        Some(Self { token, token_id })
+        None
     }
 }
 
 impl RevokeToken {
     /// What the core knows the token by.
-    pub fn reference(&self) -> Option<TokenRef> {
-        let by_hash = self.token.as_deref().map(|token| TokenRef::Hash(token::hash(token)));
-        by_hash.or(self.token_id.map(TokenRef::Id))
+    pub fn reference(&self) -> TokenRef {
+        match self {
+            Self::Token(ByToken { token }) => TokenRef::Hash(token::hash(token)),
+            Self::Id(ById { token_id }) => TokenRef::Id(*token_id),
+        }
     }
 }
 
@@ -292,9 +313,9 @@ mod tests {
     fn a_token_to_revoke_is_named_in_exactly_one_way() {
         let id = TokenId::from_ulid(1);
         let by_id: RevokeToken = fields::read(json!({"token_id": id.to_string()})).unwrap();
-        assert_eq!(by_id.reference(), Some(TokenRef::Id(id)));
+        assert_eq!(by_id.reference(), TokenRef::Id(id));
         let by_token: RevokeToken = fields::read(json!({"token": "rai_live_x"})).unwrap();
-        assert_eq!(by_token.reference(), Some(TokenRef::Hash(token::hash("rai_live_x"))));
+        assert_eq!(by_token.reference(), TokenRef::Hash(token::hash("rai_live_x")));
         for (body, said) in [
             (json!({}), "token is required, or token_id in its place"),
             (
