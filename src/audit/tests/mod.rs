@@ -119,7 +119,7 @@ proptest! {
         let csv = exported(sample(60), &filter, Format::Csv);
         let mut rows = csv::Reader::from_reader(csv.as_bytes());
         let cells: Vec<String> =
-            rows.records().map(|row| row.unwrap().iter().last().unwrap().to_owned()).collect();
+            rows.records().map(|row| row.unwrap().iter().next_back().unwrap().to_owned()).collect();
         let texts: Vec<String> = page.events.into_iter().map(|event| event.text).collect();
         prop_assert_eq!(cells, texts);
     }
