@@ -67,7 +67,7 @@ impl<M: Machine> Node<M> {
         };
         let pace =
             Pace { bytes_per_second: config.scrub_bytes_per_second, between: config.scrub_pause };
-        let (scrub, scrub_thread) = Scrub::spawn(journal.clone(), pace);
+        let (scrub, scrub_thread) = Scrub::spawn(&journal, pace);
         let core = Arc::new(Core {
             raft,
             store: opened.store.clone(),

@@ -293,7 +293,8 @@ async fn a_store_or_snapshot_from_elsewhere_is_refused() {
         std::fs::rename(here.path().join(part), &aside).expect("moves");
         std::fs::rename(there.path().join(part), here.path().join(part)).expect("moves");
         let got = try_start(Config::new(here.path()), 0).await.map(|_| ());
-        assert!(matches!(got, Err(StartError::ForeignCluster { .. })), "{part}: {got:?}");
+        let Err(StartError::ForeignCluster { path, .. }) = got else { panic!("{part}: {got:?}") };
+        assert!(path.starts_with(here.path().join(part)), "{part}: {path:?}");
         std::fs::rename(here.path().join(part), there.path().join(part)).expect("moves");
         std::fs::rename(&aside, here.path().join(part)).expect("moves");
     }
@@ -464,4 +465,34 @@ async fn writes_go_on_while_a_snapshot_is_written_and_the_snapshot_has_none_of_t
     asked.await.expect("ends").expect("a snapshot");
     assert_eq!(handle.status().snapshot_index, Some(before));
     node.shutdown().await.expect("stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_founding_that_was_cut_short_is_taken_up_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let node = start(dir.path()).await;
+    let cluster = node.handle().status().cluster_id;
+    node.shutdown().await.expect("stops");
+    std::fs::remove_file(dir.path().join("identity")).expect("removes");
+    let config = Config::new(dir.path());
+    let got = Node::start(config, Counter::default(), false).await.map(|_| ());
+    assert_eq!(got, Err(StartError::NotInitialised { dir: dir.path().into() }));
+    let node = start(dir.path()).await;
+    assert_eq!(node.handle().status().cluster_id, cluster);
+    node.shutdown().await.expect("stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_can_be_started_and_used_from_any_task() {
+    fn sendable<T: Send + Sync + Clone>(_: &T) {}
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = Config::new(dir.path());
+    let task = tokio::spawn(async move {
+        let node = Node::start(config, Counter::default(), true).await.expect("starts");
+        sendable(&node.handle());
+        sendable(&node.handle().journal());
+        node.handle().propose(add(1, 1), DEADLINE).await.expect("commits");
+        node.shutdown().await.expect("stops");
+    });
+    task.await.expect("ends");
 }

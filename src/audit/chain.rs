@@ -220,12 +220,6 @@ mod tests {
         }
     }
 
-    /// The whole event of a record, as an export shows it.
-    fn whole(prev: &Hash, record: &[u8]) -> String {
-        let (hash, text) = split(record).expect("a record");
-        full_json(prev, &hash, text)
-    }
-
     fn linked(head: Head, event: &Event) -> (Head, Linked) {
         let actor = Actor::ApiKey(ApiKeyId::from_ulid(4));
         link(head, 1_782_914_400_123, &actor, "req \"1\" é", event).expect("audited")
@@ -254,7 +248,8 @@ mod tests {
 
         let (_, second) = linked(head, &revoked(7));
         assert_ne!(first.id, second.id, "the place in the chain is part of the id");
-        let whole = whole(&head.hash, &second.record.bytes);
+        let (own, text) = split(&second.record.bytes).expect("a record");
+        let whole = full_json(&head.hash, &own, text);
         let whole: Map<String, Value> = serde_json::from_str(&whole).expect("JSON");
         assert_eq!(whole["prev_hash"], hex::encode(hash));
         assert_eq!(whole["seq"], 2);
@@ -308,7 +303,8 @@ mod tests {
     fn an_exported_event_is_checked_whole() {
         let (head, _) = linked(Head::START, &revoked(7));
         let (next, second) = linked(head, &revoked(8));
-        let text = whole(&head.hash, &second.record.bytes);
+        let (own, text) = split(&second.record.bytes).expect("a record");
+        let text = full_json(&head.hash, &own, text);
         let event: Map<String, Value> = serde_json::from_str(&text).expect("JSON");
         assert_eq!(check_json(&head.hash, &event), Ok(next.hash));
         assert_eq!(check_json(&[0; 32], &event), Err(Broken::WrongHash));
