@@ -123,6 +123,9 @@ fn check_reach(log: &LogShared, snapshot: Option<&LogId>) -> Result<(), Fatal> {
         let detail = format!("it ends there, although index {committed} is committed");
         return Err(Fatal::damaged(What::Log, format!("index {reach}"), detail));
     }
+    if log.purged().is_none() && log.opened_at().is_some_and(|first| first > 0) {
+        return Err(Fatal::damaged(What::Log, "index 0", "an entry is missing"));
+    }
     if purged > index(snapshot) {
         let place = snapshot.map_or("no file".into(), |id| format!("index {}", id.index()));
         let detail = format!("the log begins after index {purged}");
