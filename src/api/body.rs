@@ -130,11 +130,12 @@ mod tests {
     use crate::api::{fields::Fields, rules};
 
     #[derive(Debug)]
-    struct Sample(Option<u64>);
+    struct Sample;
 
     impl FromFields for Sample {
         fn read(fields: &mut Fields) -> Option<Self> {
-            Some(Self(fields.optional("ttl", rules::integer(1..=9, "seconds"))))
+            fields.optional("ttl", rules::integer(1..=9, "seconds"));
+            Some(Self)
         }
     }
 
