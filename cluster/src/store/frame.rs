@@ -39,7 +39,7 @@ impl Place {
 }
 
 /// What is wrong with a row.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RowError {
     Version {
         found: u8,
