@@ -114,6 +114,8 @@ pub const AUDIT_STREAMS_PER_ORGANIZATION_MAX: usize = 16;
 pub const AUDIT_STREAM_KEEP_ALIVE_S: u64 = 15;
 /// How far the `at` of a token's events may lie before its id was minted or after its longest life.
 pub const AUDIT_TOKEN_SLACK_S: u64 = 3_600;
+/// How long an audit stream lets changes gather before it looks for new events.
+pub const AUDIT_STREAM_GATHER_MS: u64 = 20;
 /// After how long it makes sense to ask for an export, a check or a stream again.
 pub const AUDIT_RETRY_AFTER_S: u64 = 10;
 /// Longest name of an audit event.

@@ -9,7 +9,7 @@ mod snapshot;
 
 use std::io;
 
-use authrai_cluster::{Applied, Machine, Stamp, Undecodable};
+use authrai_cluster::{Applied, Machine, Record, Stamp, Undecodable};
 
 use crate::{
     audit::chain,
@@ -87,7 +87,12 @@ impl Machine for AuthMachine {
             let linked = chain::link(head, at, &command.actor, &command.request_id, event);
             if let Some((head, linked)) = linked {
                 self.state.heads.insert(event.chain, head);
-                records.push(linked.record);
+                records.push(Record {
+                    chain: event.chain.chain_key(),
+                    seq: linked.record.seq,
+                    tags: linked.record.tags,
+                    bytes: linked.record.bytes,
+                });
             }
         }
         Applied { reply: Ok(decision.outcome), records }
@@ -115,9 +120,9 @@ impl Machine for AuthMachine {
     }
 }
 
-#[cfg(test)]
-mod tests;
-
 fn undecodable(error: impl std::fmt::Display) -> Undecodable {
     Undecodable(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -343,12 +343,14 @@ impl Follower {
         }
     }
 
-    /// Waits until more may have happened; false when it is time for a sign of life.
+    /// Waits until more may have happened; false when it is time for a sign of life. Changes
+    /// gather a moment, so that a busy node does not ask for every stream after every one.
     async fn wait(&mut self) -> bool {
         let quiet = Duration::from_secs(limits::AUDIT_STREAM_KEEP_ALIVE_S);
         tokio::select! {
             changed = self.applied.changed() => {
                 self.ended |= changed.is_err();
+                tokio::time::sleep(Duration::from_millis(limits::AUDIT_STREAM_GATHER_MS)).await;
                 true
             }
             () = self.app.stopping.cancelled() => true,

@@ -4,7 +4,6 @@
 //! the SHA-256 of the previous hash's 32 bytes and that text. The journal holds hash and text, so
 //! that reading re-renders nothing. Must not know how a change was decided, or where records lie.
 
-use authrai_cluster::Record;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -18,8 +17,19 @@ use crate::{
 pub struct Linked {
     /// Its id.
     pub id: EventId,
-    /// What goes to the journal: the hash, then the text; tagged with the event's name and agent.
-    pub record: Record,
+    /// What goes to the journal.
+    pub record: Row,
+}
+
+/// What the journal holds of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The event's place in its chain, from 1.
+    pub seq: u64,
+    /// What it can be found by: [`name_tag`], and [`agent_tag`] if it is about one.
+    pub tags: Vec<Vec<u8>>,
+    /// The hash's 32 bytes, then the text.
+    pub bytes: Vec<u8>,
 }
 
 /// A journal record or an event's text that is not what its chain needs there.
@@ -70,13 +80,8 @@ pub fn link(
     let hash = event_hash(&head.hash, text.as_bytes());
     let mut tags = vec![name_tag(name)];
     tags.extend(subject.agent.map(agent_tag));
-    let record = Record {
-        chain: event.chain.chain_key(),
-        seq,
-        tags,
-        bytes: [hash.as_slice(), text.as_bytes()].concat(),
-    };
-    Some((Head { seq, hash }, Linked { id, record }))
+    let bytes = [hash.as_slice(), text.as_bytes()].concat();
+    Some((Head { seq, hash }, Linked { id, record: Row { seq, tags, bytes } }))
 }
 
 fn text(members: &[(&str, Value)], subject: Subject) -> String {
@@ -236,7 +241,6 @@ mod tests {
         let hash = Sha256::new().chain_update([0; 32]).chain_update(&text).finalize();
         assert_eq!(first.record.bytes, [hash.as_slice(), text.as_bytes()].concat());
         assert_eq!(first.record.seq, 1);
-        assert_eq!(first.record.chain, Tenant::live(OrgId::from_ulid(1)).chain_key());
         let agent = [b"a:".as_slice(), &AgentId::from_ulid(2).0].concat();
         assert_eq!(first.record.tags, [b"e:token.revoked".to_vec(), agent]);
         assert_eq!(head, Head { seq: 1, hash: hash.into() });

@@ -32,6 +32,8 @@ pub enum Exit {
     Busy = 75,
     /// The configuration is wrong, or the node has not been set up for it.
     Config = 78,
+    /// Stopped by a second signal, with requests cut off.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -88,7 +90,21 @@ impl From<StartError> for Failure {
 
 impl From<Fatal> for Failure {
     fn from(fatal: Fatal) -> Self {
-        Self::new(exit_of(&fatal), format!("the node cannot go on: {fatal}{}", advice(&fatal)))
+        let message = match &fatal {
+            Fatal::Disk { full: true, doing, .. } => format!(
+                "the disk is full, seen while {doing}. Free some space and start the node again: \
+                 nothing that was acknowledged is lost"
+            ),
+            Fatal::Disk { .. } => format!(
+                "{fatal}. Check the disk, then start the node again: nothing that was \
+                 acknowledged is lost"
+            ),
+            Fatal::Damaged { .. } => {
+                format!("{fatal}. Check the disk, and restore the data directory from a backup")
+            }
+            _ => format!("the node cannot go on: {fatal}"),
+        };
+        Self::new(exit_of(&fatal), message)
     }
 }
 
@@ -106,15 +122,46 @@ fn exit_of(fatal: &Fatal) -> Exit {
     }
 }
 
-fn advice(fatal: &Fatal) -> &'static str {
-    match fatal {
-        Fatal::Disk { full: true, .. } => {
-            ". Free some space and start it again: nothing that was acknowledged is lost"
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use authrai_cluster::{StartError as Store, What};
+
+    use super::*;
+
+    #[test]
+    fn each_way_not_to_start_has_its_exit_code() {
+        let dir = PathBuf::from("/data");
+        let disk = |full| Fatal::Disk { doing: "syncing".into(), detail: "EIO".into(), full };
+        let cases = [
+            (Store::Locked { dir: dir.clone() }, Exit::Busy),
+            (Store::DiskFull { dir: dir.clone() }, Exit::Io),
+            (Store::Fatal(disk(false)), Exit::Io),
+            (Store::Unwritable { path: dir.clone(), detail: "no".into() }, Exit::CannotCreate),
+            (Store::NotInitialised { dir: dir.clone() }, Exit::Config),
+            (Store::ForeignNode { dir, stored: 1, configured: 2 }, Exit::Config),
+            (
+                Store::Damaged { what: What::Log, place: "row 7".into(), detail: "sum".into() },
+                Exit::Data,
+            ),
+        ];
+        for (error, exit) in cases {
+            let said = error.to_string();
+            let failure = Failure::from(StartError::Store(error));
+            assert_eq!(failure.exit, exit, "{said}");
+            assert_eq!(failure.message, said);
         }
-        Fatal::Disk { .. } => {
-            ". Check the disk, then start it again: nothing that was acknowledged is lost"
-        }
-        Fatal::Damaged { .. } => ". Check the disk, and restore the data directory from a backup",
-        _ => "",
+    }
+
+    #[test]
+    fn a_node_that_cannot_go_on_says_what_to_do() {
+        let full =
+            Fatal::Disk { doing: "appending".into(), detail: "Os { 28 }".into(), full: true };
+        let failure = Failure::from(full);
+        assert_eq!(failure.exit, Exit::Io);
+        assert!(failure.message.contains("Free some space"), "{}", failure.message);
+        assert!(!failure.message.contains("Os {"), "{}", failure.message);
+        assert_eq!(Failure::from(Fatal::MachinePanicked { index: 9 }).exit, Exit::Internal);
     }
 }

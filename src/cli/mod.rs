@@ -63,7 +63,8 @@ Exit codes:
   73  a file or directory cannot be created or written
   74  the disk failed or is full
   75  something else uses the data directory
-  78  the configuration is wrong, or the node has not been set up";
+  78  the configuration is wrong, or the node has not been set up
+ 130  stopped by a second signal, with requests cut off";
 
 #[derive(Debug, Subcommand)]
 enum Command {

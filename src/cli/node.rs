@@ -51,7 +51,7 @@ pub async fn run(mut server: Server, mut signals: StopSignals) -> Result<(), Fai
     tokio::select! {
         stopped = server.stop() => Ok(stopped?),
         () = signals.next() => {
-            Err(Failure::new(Exit::Unavailable, "stopped at once: requests in flight were cut off"))
+            Err(Failure::new(Exit::Interrupted, "stopped at once: requests in flight were cut off"))
         }
     }
 }

@@ -1,11 +1,13 @@
 //! The command line: what it refuses, in which words, with which exit code.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Output;
 
 use rustix::process::Signal;
 
-use crate::harness::{client, until};
+use crate::harness::{PATIENCE, client, until};
 use crate::process::{Node, authrai};
 
 const USAGE: i32 = 64;
@@ -14,6 +16,7 @@ const UNAVAILABLE: i32 = 69;
 const CANNOT_CREATE: i32 = 73;
 const BUSY: i32 = 75;
 const CONFIG: i32 = 78;
+const INTERRUPTED: i32 = 130;
 
 /// Runs a command that ends by itself.
 fn run(arguments: &[&str], env: &[(&str, &str)]) -> Output {
@@ -245,12 +248,52 @@ async fn sigterm_and_sigint_end_a_node_with_success_at_any_time() {
     }
     // While it starts: as soon as it has the port, which it takes first.
     let mut node = Node::dev(folder.path(), &[]);
-    until("the port", || async {
-        std::net::TcpStream::connect(node.address()).is_ok().then_some(())
-    })
-    .await;
+    until("the port", || async { TcpStream::connect(node.address()).is_ok().then_some(()) }).await;
     node.signal(Signal::TERM);
     assert!(node.ended().success(), "{}", node.log());
+}
+
+/// A request that the node waits to read the body of.
+fn half_sent(address: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).expect("connected");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
+    let head = "POST /v1/tokens/verify HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+                content-type: application/json\r\ncontent-length: 13\r\n\
+                expect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).expect("sent");
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).expect("answered");
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
+/// Waits until nobody listens on `address` any more.
+async fn closed(address: &str) {
+    until("the port to be closed", || async { TcpStream::connect(address).is_err().then_some(()) })
+        .await;
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_finished_unless_a_second_signal_comes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut node = Node::dev(folder.path(), &[]);
+    node.ready().await;
+    let mut request = half_sent(node.address());
+    node.signal(Signal::TERM);
+    closed(node.address()).await;
+    request.write_all(br#"{"token":"x"}"#).expect("sent");
+    let mut answer = String::new();
+    request.read_to_string(&mut answer).expect("answered");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("malformed"), "{answer}");
+    assert!(node.ended().success(), "{}", node.log());
+
+    let mut node = Node::dev(folder.path(), &[]);
+    node.ready().await;
+    let _request = half_sent(node.address());
+    node.signal(Signal::TERM);
+    closed(node.address()).await;
+    node.signal(Signal::TERM);
+    assert_eq!(node.ended().code(), Some(INTERRUPTED), "{}", node.log());
 }
 
 #[tokio::test]

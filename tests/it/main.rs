@@ -5,6 +5,7 @@ mod api_answers;
 mod api_authority;
 mod api_input;
 mod api_tenants;
+mod audit;
 mod cli;
 mod crash;
 mod export;

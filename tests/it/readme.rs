@@ -10,12 +10,16 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::process::Node;
+use crate::process::{Node, authrai};
 
 /// Printed between two blocks. No command prints a record separator.
 const SEPARATOR: char = '\u{1e}';
 /// The address that the README shows.
 const SHOWN_ADDRESS: &str = "127.0.0.1:8080";
+
+/// How each secret starts, and how much of one the README shows.
+const SECRETS: [&str; 4] = ["rai_pk_live_", "rai_op_", "rai_live_", "sk_live_"];
+const SHOWN_CHARS: usize = 24;
 
 /// A fenced block: its language, and where its content stands in the text.
 struct Block {
@@ -97,9 +101,12 @@ fn as_shown(text: &str, node: &Node, folder: &Path) -> String {
     let text = text.replace(node.address(), SHOWN_ADDRESS);
     let folder = folder.canonicalize().expect("a directory");
     let text = text.replace(&folder.display().to_string(), "~/authrai");
-    map_words(&text, |word| match word.char_indices().nth(72) {
-        Some((cut, _)) if word.starts_with("rai_live_") => format!("{}…", &word[..cut]),
-        _ => word.to_owned(),
+    map_words(&text, |word| {
+        let secret = SECRETS.iter().any(|prefix| word.starts_with(prefix));
+        match word.char_indices().nth(SHOWN_CHARS) {
+            Some((cut, _)) if secret => format!("{}…", &word[..cut]),
+            _ => word.to_owned(),
+        }
     })
 }
 
@@ -108,9 +115,9 @@ fn normalised(text: &str) -> String {
     let text = map_words(text, |word| {
         let is_time = word.len() >= 20 && word.ends_with('Z') && word.as_bytes()[10] == b'T';
         let is_hash = word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let prefixes =
-            ["rai_pk_live_", "rai_op_", "rai_live_", "sk_live_", "agent_", "tok_", "org_"];
-        let prefix = prefixes.iter().find(|prefix| word.starts_with(**prefix) && word.len() >= 26);
+        let long = word.len() >= SHOWN_CHARS;
+        let mut prefixes = SECRETS.iter().chain(&["agent_", "tok_", "org_"]);
+        let prefix = prefixes.find(|prefix| long && word.starts_with(**prefix));
         match prefix {
             Some(prefix) => format!("{prefix}…"),
             None if is_time => "TIME".to_owned(),
@@ -166,4 +173,27 @@ async fn the_commands_of_the_readme_print_what_it_shows() {
         std::fs::write(path, readme).expect("written");
     }
     node.stop();
+}
+
+#[test]
+fn the_exit_codes_of_the_readme_are_those_of_the_help() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(path).expect("README.md");
+    let help = authrai(&["--help"]).output().expect("the binary").stdout;
+    let help = String::from_utf8(help).expect("UTF-8");
+    let (_, codes) = help.split_once("Exit codes:").expect("a list");
+    let expected: Vec<String> = codes
+        .lines()
+        .filter_map(|line| line.trim().split_once("  "))
+        .map(|(code, meaning)| format!("| {code} | {meaning} |"))
+        .collect();
+    assert!(expected.len() > 8, "{help}");
+    let (_, section) = readme.split_once("### Exit codes").expect("a section");
+    let rows: Vec<&str> = section
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .skip(2)
+        .take(expected.len())
+        .collect();
+    assert_eq!(rows, expected);
 }

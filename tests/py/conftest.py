@@ -54,9 +54,9 @@ def wait_until_ready(url, process, log):
         if process.poll() is not None:
             pytest.fail(f"the node ended with {process.returncode}:\n{log.read_text()}")
         try:
-            if requests.get(url + "/readyz", timeout=1).status_code == 200:
+            if requests.get(url + "/readyz", timeout=PATIENCE_S).status_code == 200:
                 return
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             time.sleep(0.02)
     pytest.fail(f"the node was not ready within {PATIENCE_S} s:\n{log.read_text()}")
 

@@ -45,7 +45,7 @@ impl JournalShared {
         let chains = store.with(|trees| {
             let mut chains = BTreeMap::new();
             let (mut cursor, end) = keys::journal_rows();
-            while let Some((key, _)) = rows(trees).first_from(&cursor, &end)? {
+            while let Some(key) = rows(trees).first_key(&cursor, &end)? {
                 let (name, _) = parse(&key)?;
                 cursor = keys::after(&keys::chain(name));
                 chains.insert(name.to_vec(), open_chain(trees, name)?);

@@ -311,7 +311,7 @@ fn a_damaged_newest_row_is_named_at_the_start() {
 /// What a whole pass of the background check reports.
 fn scrub(open: &Open) -> crate::ScrubReport {
     let pace = Pace { bytes_per_second: u64::MAX, between: Duration::from_secs(60) };
-    let (scrub, thread) = Scrub::spawn(open.shared.clone(), pace);
+    let (scrub, thread) = Scrub::spawn(&open.shared, pace);
     let until = Instant::now() + Duration::from_secs(20);
     while scrub.report().passes == 0 {
         assert!(Instant::now() < until, "a pass ends in time");
@@ -350,6 +350,25 @@ fn the_background_check_reports_the_first_damage() {
         let report = scrub(&open);
         assert!(report.damage.as_ref().is_some_and(|d| d.contains(want)), "{want}: {report:?}");
     }
+}
+
+#[test]
+fn the_background_check_goes_past_a_row_that_cannot_be_read() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let open = open(dir.path());
+    let large = Record { bytes: vec![0; RECORD_MAX_BYTES], ..record(1) };
+    open.shared.append(vec![large]).expect("appends");
+    open.append(2..=BLOCK + 10, 100);
+    let rows = scrub(&open).rows;
+    open.raw(|tree| {
+        let key = [keys::journal_row(CHAIN, 1), vec![0, 3]].concat();
+        tree.remove(key).expect("writes").expect("there");
+    });
+    let report = scrub(&open);
+    assert_eq!(report.rows, rows - 1);
+    assert!(report.damage.is_some_and(|d| d.contains("part 3 is missing")));
+    drop(open);
+    assert_eq!(super::tests::open(dir.path()).journal.head(CHAIN), BLOCK + 10);
 }
 
 #[test]

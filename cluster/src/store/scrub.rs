@@ -3,7 +3,7 @@
 //! One thread walks all rows, record rows and posting lists, at a bounded rate, again and again.
 //! The first damage is reported and stays reported; the walk goes on. Must not mend anything.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -59,9 +59,10 @@ impl Shared {
 pub(crate) struct Scrub(Arc<Shared>);
 
 impl Scrub {
-    pub(crate) fn spawn(journal: Arc<JournalShared>, pace: Pace) -> (Scrub, JoinHandle<()>) {
+    /// Begins to check `journal`, for as long as someone else keeps it.
+    pub(crate) fn spawn(journal: &Arc<JournalShared>, pace: Pace) -> (Scrub, JoinHandle<()>) {
         let shared = Arc::new(Shared::default());
-        let scrub = Scrub(shared.clone());
+        let (scrub, journal) = (Scrub(shared.clone()), Arc::downgrade(journal));
         (scrub, thread::spawn(move || run(&journal, pace, &shared)))
     }
 
@@ -75,19 +76,15 @@ impl Scrub {
     }
 }
 
-fn run(journal: &JournalShared, pace: Pace, shared: &Shared) {
+fn run(journal: &Weak<JournalShared>, pace: Pace, shared: &Shared) {
     let rate = pace.bytes_per_second.max(1);
     let mut walk = Walk::default();
-    loop {
-        let step = match journal.with_rows(|rows| walk.step(rows)) {
-            Ok(step) => step,
-            Err(Fatal::Closed) => return,
-            Err(fatal) => {
-                report(shared, &fatal);
-                walk.skip_unreadable();
-                Step { bytes: STEP_BYTES, rows: 0, damage: None, ended: walk.key.is_empty() }
-            }
+    while let Some(journal) = journal.upgrade() {
+        // The only error is that the store has been closed.
+        let Ok(step) = journal.with_rows(|rows| Ok(walk.step(rows))) else {
+            return;
         };
+        drop(journal);
         shared.state().0.rows += step.rows;
         if let Some(fatal) = &step.damage {
             report(shared, fatal);
@@ -112,6 +109,8 @@ fn report(shared: &Shared, fatal: &Fatal) {
     }
 }
 
+/// What one step came to.
+#[derive(Default)]
 struct Step {
     bytes: u64,
     rows: u64,
@@ -130,26 +129,35 @@ struct Walk {
 
 impl Walk {
     /// Checks the rows of one step.
-    fn step(&mut self, rows: Rows<'_>) -> Result<Step, Fatal> {
-        let mut step = Step { bytes: 0, rows: 0, damage: None, ended: false };
+    fn step(&mut self, rows: Rows<'_>) -> Step {
+        let mut step = Step::default();
         let (_, end) = keys::journal_rows();
-        let from = std::mem::take(&mut self.key);
-        // Kept in case reading fails: where to go on from.
-        self.key.clone_from(&from);
+        let from = self.key.clone();
         for row in rows.from(&from, &end) {
-            let (key, row) = row?;
-            step.rows += 1;
-            step.bytes += (key.len() + row.len()) as u64;
-            self.key = keys::after(&key);
-            if let Err(fatal) = self.check(&key, &row) {
-                step.damage.get_or_insert(fatal);
+            let checked = row.map(|(key, row)| {
+                step.rows += 1;
+                step.bytes += (key.len() + row.len()) as u64;
+                self.key = keys::after(&key);
+                self.check(&key, &row)
+            });
+            match checked {
+                Ok(Ok(())) => {}
+                Ok(Err(fatal)) => {
+                    step.damage.get_or_insert(fatal);
+                }
+                Err(fatal) => {
+                    step.damage.get_or_insert(fatal);
+                    self.skip_unreadable(rows);
+                    step.ended = self.key.is_empty();
+                    return step;
+                }
             }
             if step.bytes >= STEP_BYTES {
-                return Ok(step);
+                return step;
             }
         }
         step.ended = true;
-        Ok(step)
+        step
     }
 
     fn check(&mut self, key: &[u8], row: &[u8]) -> Result<(), Fatal> {
@@ -176,11 +184,15 @@ impl Walk {
             .map_err(|e| journal_rows::row_error(chain, first, e).1)
     }
 
-    /// Goes past rows that the store itself cannot read: to the next kind of rows, or to the end.
-    fn skip_unreadable(&mut self) {
+    /// Goes past the first row from here on, which the store cannot read; if it cannot even say
+    /// where that one ends, to the next kind of rows, or to the end.
+    fn skip_unreadable(&mut self, rows: Rows<'_>) {
         let (records, end) = keys::journal_rows();
         self.next = None;
-        self.key = if self.key < records { records } else { Vec::new() };
-        debug_assert!(self.key < end);
+        self.key = match rows.first_key(&self.key, &end) {
+            Ok(Some(key)) => keys::after(&key),
+            Err(_) if self.key < records => records,
+            Ok(None) | Err(_) => Vec::new(),
+        };
     }
 }

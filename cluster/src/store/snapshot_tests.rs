@@ -27,6 +27,10 @@ async fn build(machine: &mut Apply<Counter>) -> io::Result<Snapshot> {
     machine.get_snapshot_builder().await.build_snapshot().await
 }
 
+fn snapshots_of(dir: &Path) -> PathBuf {
+    dir.join("snapshots").join(&names(dir)[0])
+}
+
 fn names(dir: &Path) -> Vec<String> {
     let files = fs::read_dir(dir.join("snapshots")).expect("a directory");
     files.map(|f| f.expect("reads").file_name().to_string_lossy().into_owned()).collect()
@@ -71,6 +75,16 @@ async fn a_received_snapshot_gives_the_same_state_and_never_leads_backwards() {
     assert_eq!(to.machine.state, from.machine.state);
     assert_eq!(names(there.path()), [format!("{:020}-1-1.snap", 8)]);
     store.close();
+    // Nor past what is applied but in no snapshot yet.
+    let ahead = tempfile::tempdir().expect("a directory");
+    let (_log, mut ahead, store) = suite::open(ahead.path());
+    apply(&mut ahead, 1..7).await;
+    let file = File::open(snapshots_of(here.path())).expect("opens");
+    let meta = SnapshotMeta { last_log_id: Some(entry(6).log_id), ..new.meta };
+    ahead.install_snapshot(&meta, SnapshotData { file }).await.expect("is passed over");
+    assert_eq!(ahead.machine.state.ids.len(), 6);
+    assert!(ahead.get_current_snapshot().await.expect("reads").is_none());
+    store.close();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,7 +94,7 @@ async fn a_damaged_or_foreign_snapshot_is_not_installed() {
     let (_log, mut from, _) = suite::open(here.path());
     apply(&mut from, 1..5).await;
     let good = build(&mut from).await.expect("builds");
-    let path = here.path().join("snapshots").join(&names(here.path())[0]);
+    let path = snapshots_of(here.path());
     let bytes = fs::read(&path).expect("reads");
     let mut damaged = bytes.clone();
     let middle = bytes.len() * 2 / 3;

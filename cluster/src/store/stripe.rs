@@ -71,9 +71,13 @@ impl Rows<'_> {
         }
     }
 
-    /// The first row whose key is not below `low` and below `high`.
-    pub(crate) fn first_from(&self, low: &[u8], high: &[u8]) -> Result<Option<Row>, Fatal> {
-        self.from(low, high).next().transpose()
+    /// The key of the first row that is not below `low` and below `high`, whatever its value.
+    pub(crate) fn first_key(&self, low: &[u8], high: &[u8]) -> Result<Option<Vec<u8>>, Fatal> {
+        let Some(found) = self.tree.range(low..high).keys().next() else {
+            return Ok(None);
+        };
+        let full_key = found.map_err(|e| self.error(e))?;
+        self.strip(&full_key).map(|key| Some(key.to_vec()))
     }
 
     /// The rows whose keys are not below `low` and below `high`, in order.

@@ -9,9 +9,9 @@ use super::{super::*, world::*};
 use crate::codec;
 
 /// Checks stored forms against their hex, both ways.
-pub(crate) fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(table: Vec<(T, &str)>) {
+pub(crate) fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(table: &[(T, &str)]) {
     let mut wrong = String::new();
-    for (item, hex) in &table {
+    for (item, hex) in table {
         let bytes = codec::encode(item);
         if hex::encode(&bytes) != **hex {
             wrong += &format!("{item:?}\n    {}\n", hex::encode(&bytes));
@@ -164,7 +164,7 @@ pub(crate) fn a_record() -> LiveToken {
 
 #[test]
 fn a_stored_command_keeps_its_meaning() {
-    check(vec![(
+    check(&[(
         Command { actor: ALICE, request_id: "r".into(), action: Action::Tick(()) },
         "01010000000000000000000000000000000101723c",
     )]);
@@ -172,7 +172,7 @@ fn a_stored_command_keeps_its_meaning() {
 
 #[test]
 fn every_stored_actor_keeps_its_meaning() {
-    check(vec![
+    check(&[
         (ALICE, "010100000000000000000000000000000001"),
         (OPERATOR, "010200000000000000000000000000000001"),
         (Actor::Node(300), "0103fb2c01"),
@@ -188,7 +188,7 @@ fn every_stored_action_keeps_its_meaning() {
     let org_change =
         UpdateOrganization { id: org(1), name: None, default_effect: Some(DefaultEffect::Allow) };
     let agent_key = RotateAgentKey { id: agent(1), public_key: [2; 32] };
-    check(vec![
+    check(&[
         (
             Action::CreateOrganization(new_org(1)),
             "010100000000000000000000000000000001054f7267203101",
@@ -246,7 +246,7 @@ fn every_stored_action_keeps_its_meaning() {
 #[test]
 fn every_stored_outcome_keeps_its_meaning() {
     let died = AgentTokensRevoked { agent: agent(1), at: 2, tokens_invalidated: 3 };
-    check(vec![
+    check(&[
         (
             Outcome::Organization(Arc::new(an_organization())),
             "0101000000000000000000000000000000010161020203",
@@ -283,7 +283,7 @@ fn every_stored_outcome_keeps_its_meaning() {
 
 #[test]
 fn every_stored_refusal_keeps_its_meaning() {
-    check(vec![
+    check(&[
         (Refusal::CallerUnknown(()), "0101"),
         (Refusal::NotFound(Kind::Organization(())), "010201"),
         (Refusal::NotFound(Kind::ApiKey(())), "010202"),

@@ -175,7 +175,7 @@ fn live_tokens_are_bounded() {
         let mut full = world.clone();
         match set {
             0 => {
-                full.state.token_lists.pretend(ALICE_TENANT, limits::LIVE_TOKENS_PER_TENANT_MAX, 0)
+                full.state.token_lists.pretend(ALICE_TENANT, limits::LIVE_TOKENS_PER_TENANT_MAX, 0);
             }
             1 => full.state.token_lists.pretend(ALICE_TENANT, 0, limits::LIVE_TOKENS_MAX),
             _ => {

@@ -17,7 +17,7 @@ use crate::{
 #[test]
 fn every_snapshot_record_keeps_its_meaning() {
     let singles = Singles { clock: 1, next_signing_key: 2, expired_through: (3, hash(4)) };
-    check(vec![
+    check(&[
         (
             Record::Singles(singles),
             "01010102030404040404040404040404040404040404040404040404040404040404040404",

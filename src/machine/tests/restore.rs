@@ -148,3 +148,19 @@ fn stored_bytes_that_mean_nothing_are_named() {
         assert!(AuthMachine::decode_reply(bytes).is_err());
     }
 }
+
+#[test]
+fn the_logs_time_never_runs_backwards_nor_past_what_can_be_written() {
+    let mut machine = machine();
+    let tick = command(NODE, Action::Tick(()));
+    for (stamp, clock) in [
+        (T0 + 500, T0 + 500),
+        (T0 - 9_000, T0 + 500),
+        (0, T0 + 500),
+        (u64::MAX, crate::rfc3339::LAST_MS),
+        (T0, crate::rfc3339::LAST_MS),
+    ] {
+        apply(&mut machine, 200, stamp, &tick).reply.expect("accepted");
+        assert_eq!(machine.state().clock, clock, "stamped {stamp}");
+    }
+}
