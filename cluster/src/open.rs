@@ -115,7 +115,7 @@ fn assemble<M: Machine>(
 
 /// Checks that log and snapshot together hold everything that is known to be committed.
 fn check_reach(log: &LogShared, snapshot: Option<&LogId>) -> Result<(), Fatal> {
-    let index = |id: Option<&LogId>| id.map_or(0, |id| id.index());
+    let index = |id: Option<&LogId>| id.map_or(0, LogId::index);
     let committed = index(log.committed().as_ref());
     let purged = index(log.purged().as_ref());
     let reach = log.last_index().max(index(snapshot));

@@ -74,8 +74,8 @@ pub(super) fn described() -> OpenApiRouter<App> {
 }
 
 /// `/openapi.json` and Swagger UI at `/docs`.
-pub(super) fn router(description: utoipa::openapi::OpenApi) -> Router<App> {
-    let document = Bytes::from(complete(&description).to_string());
+pub(super) fn router(description: &utoipa::openapi::OpenApi) -> Router<App> {
+    let document = Bytes::from(complete(description).to_string());
     let swagger: Router<App> = SwaggerUi::new("/docs")
         .config(Config::from("/openapi.json").persist_authorization(false))
         .into();
@@ -87,15 +87,20 @@ pub(super) fn router(description: utoipa::openapi::OpenApi) -> Router<App> {
         .merge(swagger)
 }
 
-/// Who may take a route.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Access {
-    /// Anybody.
-    Public,
+/// Who may take a route: either kind of key that is named, or anybody when none is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Access {
     /// An API key with this permission.
-    ApiKey(String),
+    pub permission: Option<String>,
     /// An operator key.
-    Operator,
+    pub operator: bool,
+}
+
+impl Access {
+    /// Whether it takes no key.
+    pub fn is_public(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A route and who may take it.
@@ -126,14 +131,14 @@ pub fn route_table() -> Vec<Route> {
 }
 
 fn access(operation: &Value) -> Access {
-    let requirement = operation["security"][0].as_object();
-    match requirement.and_then(|requirement| requirement.iter().next()) {
-        Some((scheme, permissions)) if scheme == "api_key" => {
-            Access::ApiKey(permissions[0].as_str().unwrap_or_default().to_owned())
+    let mut access = Access::default();
+    for requirement in operation["security"].as_array().into_iter().flatten() {
+        if let Some(permission) = requirement["api_key"][0].as_str() {
+            access.permission = Some(permission.to_owned());
         }
-        Some(_) => Access::Operator,
-        None => Access::Public,
+        access.operator |= !requirement["operator_key"].is_null();
     }
+    access
 }
 
 /// The description with what holds for many routes alike.
@@ -257,7 +262,7 @@ const fn description_of(status: u16) -> &'static str {
 
 /// Whether a route writes. What is public asks, and so does a simulation.
 fn is_write(path: &str, method: &str, access: &Access) -> bool {
-    method != "get" && *access != Access::Public && !path.ends_with("/simulate")
+    method != "get" && !access.is_public() && !path.ends_with("/simulate")
 }
 
 fn complete_operation(path: &str, method: &str, operation: &mut Value) {
@@ -325,12 +330,12 @@ fn error_statuses(path: &str, method: &str, access: &Access, operation: &Value) 
     if has_body {
         statuses.extend([408, 413]);
     }
-    if *access != Access::Public {
+    if !access.is_public() {
         statuses.extend([401, 403]);
     }
     let is_write = is_write(path, method, access);
     // A simulation names an agent.
-    if path.contains('{') || is_write || has_body && *access != Access::Public {
+    if path.contains('{') || is_write || has_body && !access.is_public() {
         statuses.push(404);
     }
     if is_write {

@@ -8,7 +8,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App,
     auth::{Caller, perm},
-    body::Body,
+    body::JsonBody,
     error::not_found,
     pagination::{List, Page},
     problem::{FieldError, Problem},
@@ -68,7 +68,7 @@ async fn checked(app: &App, drafts: Vec<RuleDraft>) -> Answer<CheckedRules> {
 async fn create(
     caller: Caller<perm::PoliciesWrite>,
     State(app): State<App>,
-    Body(body): Body<CreatePolicy>,
+    JsonBody(body): JsonBody<CreatePolicy>,
 ) -> Answer<Written<Policy>> {
     let rules = checked(&app, body.drafts()).await?;
     let done = app.proposals.propose(caller.call(), body.into_action(rules)).await?;
@@ -125,7 +125,7 @@ async fn update(
     caller: Caller<perm::PoliciesWrite>,
     State(app): State<App>,
     Id(id): Id<PolicyId>,
-    Body(body): Body<PatchPolicy>,
+    JsonBody(body): JsonBody<PatchPolicy>,
 ) -> Answer<Written<Policy>> {
     let rules = match body.drafts() {
         Some(drafts) => Some(checked(&app, drafts).await?),
@@ -164,7 +164,7 @@ async fn delete(
 async fn simulate(
     caller: Caller<perm::PoliciesRead>,
     State(app): State<App>,
-    Body(body): Body<Simulate>,
+    JsonBody(body): JsonBody<Simulate>,
 ) -> Answer<Json<Simulation>> {
     let explained = app.policies.explain(body.into_request(caller.tenant())).await?;
     let at = clock::now_ms().max(explained.view.state.clock);

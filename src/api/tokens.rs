@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App,
     auth::{Caller, perm},
-    body::Body,
+    body::JsonBody,
     error::{not_found, policy_denied, policy_throttled},
     pagination::{List, Page},
     query::Query,
@@ -168,7 +168,7 @@ async fn get(
 async fn revoke(
     caller: Caller<perm::TokensRevoke>,
     State(app): State<App>,
-    Body(body): Body<RevokeToken>,
+    JsonBody(body): JsonBody<RevokeToken>,
 ) -> Answer<Written<RevokedToken>> {
     let done = app.agents.revoke_token(caller.call(), body.reference()).await?;
     Ok(Written::ok(done.map(Into::into)))

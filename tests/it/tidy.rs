@@ -29,8 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("verify", &["domain", "token"]),
     ("policy", &["domain", "token"]),
     ("signature", &[]),
-    // A journal record is a plain value of the cluster crate.
-    ("audit/chain", &["domain", "token", "cluster"]),
+    ("audit/chain", &["domain", "token"]),
     ("audit", &["domain", "token", "codec", "cluster"]),
     ("machine", &["cluster", "domain", "audit", "verify", "codec"]),
     (

@@ -11,6 +11,7 @@ pub mod audit;
 pub mod cluster;
 pub mod organization;
 pub mod policy;
+mod public_key;
 pub mod simulation;
 pub mod token;
 pub mod verdict;
