@@ -3,6 +3,7 @@
 //! openraft orders the commands, sled keeps the log and the journal. Neither shows through: no
 //! type of theirs is public, and nothing here knows what a command means.
 
+pub mod lease;
 pub mod limits;
 mod machine;
 
