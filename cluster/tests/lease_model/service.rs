@@ -15,6 +15,11 @@ impl World {
     pub fn ask_for_lease(&mut self, at: usize) {
         let guess = self.dice.below(self.nodes.len());
         let stray = self.dice.chance(150);
+        let guess = if stray {
+            guess
+        } else {
+            self.nodes.iter().position(|node| node.role == Role::Leader).unwrap_or(guess)
+        };
         let node = &mut self.nodes[at];
         if !node.runs() {
             return;

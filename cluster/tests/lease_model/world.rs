@@ -13,13 +13,14 @@ use authrai_cluster::lease::Boot;
 use crate::dice::Dice;
 use crate::mutant::Mutant;
 use crate::node::{Body, Entry, Envelope, NODES_MAX, Node, Task};
+use crate::plot::Plot;
 use crate::verify::{Verification, Violation};
 
 /// Messages that may lie about; then one is lost.
 const LYING_MAX: usize = 60;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+pub enum Step {
     Deliver,
     Lose,
     Repeat,
@@ -41,12 +42,17 @@ enum Step {
     Suspend,
     Wake,
     Cut,
+    Isolate,
     Heal,
     Blink,
+    /// Time enough for every lease to end; in plots only.
+    PassWait,
+    /// Nothing the node sends about consensus reaches node 0; in plots only.
+    Snub,
 }
 
 /// Each kind of step with its weight before a run's own taste.
-const STEPS: [(Step, usize); 23] = [
+const STEPS: [(Step, usize); 24] = [
     (Step::Deliver, 30),
     (Step::Lose, 3),
     (Step::Repeat, 2),
@@ -55,7 +61,7 @@ const STEPS: [(Step, usize); 23] = [
     (Step::Campaign, 3),
     (Step::Replicate, 5),
     (Step::AskForLease, 12),
-    (Step::Revoke, 8),
+    (Step::Revoke, 10),
     (Step::Crash, 2),
     (Step::Start, 6),
     (Step::Shut, 1),
@@ -68,9 +74,32 @@ const STEPS: [(Step, usize); 23] = [
     (Step::Suspend, 1),
     (Step::Wake, 6),
     (Step::Cut, 2),
+    (Step::Isolate, 1),
     (Step::Heal, 3),
     (Step::Blink, 1),
 ];
+
+/// Kinds of what is set off, each as prompt or slow as a run makes it.
+const CLASSES: usize = 14;
+
+pub fn class(body: &Body) -> usize {
+    match body {
+        Body::Vote { .. } | Body::VoteYes { .. } | Body::Newer { .. } => 0,
+        Body::Append { .. } => 1,
+        Body::AppendOk { .. } => 2,
+        Body::Ping { .. } => 3,
+        Body::Pong { .. } => 4,
+        Body::Request(_) => 5,
+        Body::Answer(_) => 6,
+        Body::Report(_) => 7,
+        Body::Local(_, Task::Notice) => 8,
+        Body::Local(_, Task::Apply | Task::Publish(_)) => 9,
+        Body::Local(_, Task::ProposeBarrier(_)) => 10,
+        Body::Local(_, Task::Replicate) => 11,
+        Body::Local(_, Task::BeginRound(_)) => 12,
+        Body::Local(_, Task::EndRound(..)) => 13,
+    }
+}
 
 /// What became of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,13 +125,21 @@ pub struct World {
     pub violation: Option<Violation>,
     pub answered: u64,
     pub step: u64,
-    /// How often what is set off happens at once, per thousand.
-    prompt: u32,
+    /// How often what is set off happens at once, per thousand, by [`class`].
+    prompt: [u32; CLASSES],
+    /// Nodes that are slow to apply.
+    sluggish: u32,
+    /// Nodes that are slow to notice who leads.
+    inattentive: u32,
     weights: [usize; STEPS.len()],
+    /// What is left of the run's plot.
+    plot: VecDeque<(Step, usize)>,
     at_once: VecDeque<Envelope>,
     lying: Vec<Envelope>,
-    /// For each node, the ones that what it sends does not reach.
-    cut: [u32; NODES_MAX],
+    /// For each node, the ones that its consensus messages do not reach.
+    cut_consensus: [u32; NODES_MAX],
+    /// And the ones that its lease messages do not reach.
+    cut_leases: [u32; NODES_MAX],
     boots: u64,
     digest: u64,
     print: bool,
@@ -113,6 +150,12 @@ impl World {
     pub fn run(seed: u64, mutant: Mutant, print: bool) -> Outcome {
         let mut world = World::new(seed, mutant, print);
         world.warm_up();
+        let plot = Plot::draw(&mut world.dice, world.voters, world.nodes.len());
+        if let Some((class, prompt)) = plot.slow {
+            world.prompt[class] = prompt;
+        }
+        world.inattentive |= plot.inattentive;
+        world.plot = plot.steps;
         let steps = 40 + world.dice.below(160) as u64;
         while world.step < steps && world.violation.is_none() {
             world.step += 1;
@@ -131,7 +174,15 @@ impl World {
         let mut dice = Dice::new(seed);
         let voters = dice.pick(&[3, 3, 3, 5]);
         let nodes = (voters + dice.below(3)).min(NODES_MAX);
-        let prompt = dice.pick(&[300, 600, 800, 900, 970]);
+        let usual = dice.pick(&[600, 800, 900, 970]);
+        let mut prompt = [usual; CLASSES];
+        for prompt in &mut prompt {
+            if dice.chance(80) {
+                *prompt = dice.pick(&[0, 100, 300]);
+            }
+        }
+        let mut some = || dice.below(1 << nodes) as u32 & dice.below(1 << nodes) as u32;
+        let (sluggish, inattentive) = (some(), some());
         let mut weights = [0; STEPS.len()];
         for (weight, (_, usual)) in weights.iter_mut().zip(STEPS) {
             *weight = usual * dice.pick(&[0, 1, 2, 2, 2, 4, 12]);
@@ -152,10 +203,14 @@ impl World {
             answered: 0,
             step: 0,
             prompt,
+            sluggish,
+            inattentive,
             weights,
+            plot: VecDeque::new(),
             at_once: VecDeque::new(),
             lying: Vec::new(),
-            cut: [0; NODES_MAX],
+            cut_consensus: [0; NODES_MAX],
+            cut_leases: [0; NODES_MAX],
             boots: nodes as u64,
             digest: 0xcbf2_9ce4_8422_2325,
             print,
@@ -164,7 +219,9 @@ impl World {
 
     /// A leader, an applied barrier, leases for most: where the interesting runs begin.
     fn warm_up(&mut self) {
-        let prompt = std::mem::replace(&mut self.prompt, 1_000);
+        let prompt = std::mem::replace(&mut self.prompt, [1_000; CLASSES]);
+        let sluggish = std::mem::take(&mut self.sluggish);
+        let inattentive = std::mem::take(&mut self.inattentive);
         self.campaign(0);
         self.settle();
         if self.dice.chance(500) {
@@ -177,6 +234,8 @@ impl World {
             }
         }
         self.prompt = prompt;
+        self.sluggish = sluggish;
+        self.inattentive = inattentive;
     }
 
     /// Everything that happens at once happens, and everyone looks.
@@ -204,11 +263,30 @@ impl World {
 
     pub fn send(&mut self, from: usize, to: usize, body: Body) {
         let envelope = Envelope { from, to, body };
-        if self.cut[from] & (1 << to) == 0 && self.dice.chance(self.prompt) {
+        let prompt = self.promptness(&envelope);
+        if self.reaches(&envelope) && self.dice.chance(prompt) {
             self.at_once.push_back(envelope);
         } else {
             self.lay(envelope);
         }
+    }
+
+    fn promptness(&self, envelope: &Envelope) -> u32 {
+        let slow = match envelope.body {
+            Body::Local(_, Task::Apply) => self.sluggish,
+            Body::Local(_, Task::Notice) => self.inattentive,
+            _ => 0,
+        };
+        if slow & (1 << envelope.to) != 0 { 50 } else { self.prompt[class(&envelope.body)] }
+    }
+
+    fn reaches(&self, envelope: &Envelope) -> bool {
+        let cut = match envelope.body {
+            Body::Local(..) => return true,
+            Body::Request(_) | Body::Answer(_) | Body::Report(_) => &self.cut_leases,
+            _ => &self.cut_consensus,
+        };
+        cut[envelope.from] & (1 << envelope.to) == 0
     }
 
     pub fn broadcast(&mut self, from: usize, to: usize, body: &Body) {
@@ -238,7 +316,7 @@ impl World {
         if !node.up {
             return;
         }
-        if !node.runs() || self.cut[from] & (1 << to) != 0 {
+        if !node.runs() || !self.reaches(&envelope) {
             self.lay(envelope);
             return;
         }
@@ -259,6 +337,15 @@ impl World {
     }
 
     fn take_step(&mut self) {
+        if self.dice.chance(500)
+            && let Some((step, at)) = self.plot.pop_front()
+        {
+            if self.print {
+                println!("{:4} {step:?} at {at} (plot)", self.step);
+            }
+            self.do_step(step, at);
+            return;
+        }
         let total: usize = self.weights.iter().sum();
         if total == 0 {
             return;
@@ -303,8 +390,18 @@ impl World {
             Step::Revoke => (0..self.voters).for_each(|at| self.revoke(at)),
             Step::Crash => self.crash(at),
             Step::Start => (0..self.nodes.len()).for_each(|at| self.start(at)),
-            Step::Shut => self.shut(at),
-            Step::Verify => self.begin_verification(at),
+            Step::Shut => {
+                self.shut(at);
+                if self.dice.chance(500) {
+                    self.crash(at);
+                }
+            }
+            Step::Verify => {
+                let behind =
+                    self.nodes.iter().position(|node| self.acked & !node.view.revoked != 0);
+                let near = self.dice.chance(700);
+                self.begin_verification(behind.filter(|_| near).unwrap_or(at));
+            }
             Step::StepVerification => self.step_verification(),
             Step::FailRound => self.fail_round(at),
             Step::ChangeRates => self.nodes[at].clocks.change_rates(&mut self.dice),
@@ -315,12 +412,21 @@ impl World {
                 self.nodes[at].stalled = false;
                 self.nodes[at].clocks.suspended = false;
             }
-            Step::Cut => {
-                let peers = self.dice.below(1 << self.nodes.len()) as u32;
-                self.cut[at] = peers & !(1 << at);
+            Step::Cut => self.cut(at),
+            Step::Isolate => {
+                let everyone = (1 << self.nodes.len()) - 1;
+                self.cut_consensus[at] = everyone & !(1 << at);
+                for peer in (0..self.nodes.len()).filter(|peer| *peer != at) {
+                    self.cut_consensus[peer] |= 1 << at;
+                }
             }
-            Step::Heal => self.cut = [0; NODES_MAX],
+            Step::Heal => {
+                self.cut_consensus = [0; NODES_MAX];
+                self.cut_leases = [0; NODES_MAX];
+            }
             Step::Blink => self.blink(at),
+            Step::PassWait => self.pass_time(140),
+            Step::Snub => self.cut_consensus[at] |= 1,
         }
     }
 
@@ -346,6 +452,25 @@ impl World {
         }
     }
 
+    /// A partition, one-way or two-way, of consensus, leases or both.
+    fn cut(&mut self, at: usize) {
+        let peers = self.dice.below(1 << self.nodes.len()) as u32 & !(1 << at);
+        let back = self.dice.chance(500);
+        let (consensus, leases) = self.dice.pick(&[(true, true), (true, false), (false, true)]);
+        for (wanted, cut) in [(consensus, &mut self.cut_consensus), (leases, &mut self.cut_leases)]
+        {
+            if !wanted {
+                continue;
+            }
+            cut[at] = peers;
+            for (peer, others) in cut.iter_mut().enumerate() {
+                if back && peers & (1 << peer) != 0 {
+                    *others |= 1 << at;
+                }
+            }
+        }
+    }
+
     /// The process dies; often another one starts at once.
     fn crash(&mut self, at: usize) {
         self.nodes[at].up = false;
@@ -363,6 +488,9 @@ impl World {
         self.nodes[at].restart(nodes, boot, mutant);
         if self.dice.chance(700) {
             self.resume(at);
+        }
+        if self.dice.chance(300) {
+            self.ask_for_lease(at);
         }
     }
 
