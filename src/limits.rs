@@ -2,12 +2,25 @@
 //!
 //! A limit that is exceeded is answered with an error that names it; none is applied silently.
 
+// What the token's wire format bounds itself.
+pub use crate::token::{TOKEN_MAX_BYTES, scope::SCOPE_MAX_BYTES};
+
 /// Largest request body.
 pub const BODY_MAX_BYTES: usize = 1024 * 1024;
 /// How long a whole request may take, from its first byte to its answer.
 pub const REQUEST_TIMEOUT_S: u64 = 30;
+/// How long a connection may take over the headers of a request.
+pub const HEADER_READ_TIMEOUT_S: u64 = 10;
+/// How long a request's body may take to arrive.
+pub const BODY_TIMEOUT_S: u64 = 15;
+/// Requests on one node that wait for a round to the leader; one more is a 503.
+pub const ROUND_WAITERS_MAX: usize = 4_096;
 /// How long a command may wait for its commit before the client gets a 503.
 pub const PROPOSAL_DEADLINE_MS: u64 = 10_000;
+/// Commands under way on one node; one more is a 503.
+pub const COMMANDS_IN_FLIGHT_MAX: usize = 8_192;
+/// API keys whose last use is remembered between two reports of it.
+pub const KEY_USES_REMEMBERED_MAX: usize = 10_000;
 /// How long a read may wait for `AuthRAI-Min-Index`.
 pub const MIN_INDEX_WAIT_MS: u64 = 5_000;
 /// Longest `X-Request-Id` that is taken over from a caller.
@@ -30,10 +43,6 @@ pub const METADATA_VALUE_MAX_CHARS: usize = 500;
 
 /// Most scopes in one token.
 pub const SCOPES_MAX: usize = 64;
-/// Longest scope.
-pub const SCOPE_MAX_BYTES: usize = 128;
-/// Longest token, prefix included.
-pub const TOKEN_MAX_BYTES: usize = 8 * 1024;
 /// Time-to-live of a token that asks for none.
 pub const TTL_DEFAULT_S: u64 = 300;
 /// Longest time-to-live of a token.
@@ -48,6 +57,10 @@ pub const EXPIRY_MARGIN_S: u64 = 60;
 pub const LIVE_TOKENS_PER_TENANT_MAX: u64 = 2_000_000;
 /// Most live tokens in the cluster.
 pub const LIVE_TOKENS_MAX: u64 = 5_000_000;
+/// Most token records of one organisation's environment, those of revoked tokens counted too.
+pub const TOKEN_RECORDS_PER_TENANT_MAX: u64 = 2 * LIVE_TOKENS_PER_TENANT_MAX;
+/// Most token records in the cluster, those of revoked tokens counted too.
+pub const TOKEN_RECORDS_MAX: u64 = 2 * LIVE_TOKENS_MAX;
 /// Most expired records that one tick removes.
 pub const PRUNE_BATCH_MAX: usize = 10_000;
 
@@ -59,6 +72,11 @@ pub const API_KEYS_PER_ORGANIZATION_MAX: usize = 1_000;
 pub const AGENTS_PER_TENANT_MAX: usize = 1_000_000;
 /// Most operator keys.
 pub const OPERATOR_KEYS_MAX: usize = 100;
+/// Most signing keys that are remembered.
+pub const SIGNING_KEYS_MAX: usize = 10_000;
+/// How long a secret that has stopped is remembered, so that a command proposed again cannot revive
+/// it.
+pub const RETIRED_SECRET_MEMORY_S: u64 = 60;
 /// Longest overlap in which a rotated API key's old secret still works.
 pub const ROTATION_GRACE_MAX_S: u64 = 7 * 86_400;
 
@@ -66,3 +84,40 @@ pub const ROTATION_GRACE_MAX_S: u64 = 7 * 86_400;
 pub const PAGE_DEFAULT: u64 = 20;
 /// Largest page.
 pub const PAGE_MAX: u64 = 100;
+/// Furthest start of a page.
+pub const OFFSET_MAX: u64 = 10_000_000;
+
+/// Records that one audit query examines when a filter has no index; then the page ends early.
+pub const AUDIT_SCAN_MAX_RECORDS: u64 = 20_000;
+/// Records that an export, a check or a scan of the audit log holds at a time.
+pub const AUDIT_CHUNK_MAX_RECORDS: usize = 256;
+/// Bytes of records that an export, a check or a scan of the audit log holds at a time.
+pub const AUDIT_CHUNK_MAX_BYTES: usize = 1024 * 1024;
+/// Records between two turns of a check of the whole chain, so that others get to read.
+pub const AUDIT_VERIFY_TURN_RECORDS: u64 = 16_384;
+/// Threads of a node that read the audit log at the same time.
+pub const AUDIT_READERS_MAX: usize = 4;
+/// Audit requests of a node that wait for a thread to read with.
+pub const AUDIT_WAITING_MAX: usize = 256;
+/// Exports and checks of whole chains in progress on a node.
+pub const AUDIT_EXPORTS_MAX: usize = 32;
+/// Exports and checks of whole chains that one organisation has in progress on a node.
+pub const AUDIT_EXPORTS_PER_ORGANIZATION_MAX: usize = 4;
+/// Open audit streams of a node.
+pub const AUDIT_STREAMS_MAX: usize = 1_024;
+/// Open audit streams of one organisation on a node.
+pub const AUDIT_STREAMS_PER_ORGANIZATION_MAX: usize = 16;
+/// How often an audit stream says that it is alive, and looks whether its key still is.
+pub const AUDIT_STREAM_KEEP_ALIVE_S: u64 = 15;
+/// How far the `at` of a token's events may lie before its id was minted or after its longest life.
+pub const AUDIT_TOKEN_SLACK_S: u64 = 3_600;
+/// How long an audit stream lets changes gather before it looks for new events.
+pub const AUDIT_STREAM_GATHER_MS: u64 = 20;
+/// After how long it makes sense to ask for an export, a check or a stream again.
+pub const AUDIT_RETRY_AFTER_S: u64 = 10;
+/// Longest name of an audit event.
+pub const EVENT_NAME_MAX_BYTES: usize = 60;
+/// Largest place in an audit chain: the largest whole number that JSON carries safely.
+pub const SEQ_MAX: u64 = (1 << 53) - 1;
+/// Longest row of an export that the offline check reads; a row is at most a record twice over.
+pub const AUDIT_ROW_MAX_BYTES: usize = 4 * 1024 * 1024;

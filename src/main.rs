@@ -1,3 +1,10 @@
-//! The `authrai` binary.
+//! The `authrai` binary. Everything is in the library, where tests can reach it.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    authrai::cli::run()
+}

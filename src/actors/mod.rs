@@ -1,5 +1,24 @@
 //! Actors: the work that a node does, as against the truth that the cluster holds.
 //!
-//! One supervisor owns the others and restarts what dies. Callers hold typed handles and never see
-//! an actor; admission is bounded before a mailbox, calls have deadlines, and what an actor knows
-//! can be rebuilt from the state and the disk. Must not know HTTP.
+//! One supervisor owns the others and restarts what dies. Callers hold typed handles ([`Agents`],
+//! [`Keys`], [`Proposals`]) and never see an actor. ractor's mailboxes are unbounded, so a call is
+//! admitted before it enters one; whoever was not answered was not served. What an actor knows can
+//! be rebuilt from the state and the disk, so killing one loses nothing that was acknowledged.
+//! Must not know HTTP.
+
+mod agents;
+mod call;
+mod key_store;
+mod keys;
+mod proposals;
+mod slot;
+mod supervisor;
+mod upkeep;
+
+pub use agents::{Agents, CreatedAgent, IssuedToken, NewAgent, NewToken};
+pub use call::{Call, CommandError, Done};
+pub use key_store::{KeyStore, KeyStoreError};
+pub use keys::Keys;
+pub use proposals::Proposals;
+pub use supervisor::{Settings, Supervisor};
+pub use upkeep::KeyUse;

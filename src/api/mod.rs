@@ -1,5 +1,98 @@
 //! The HTTP API: one file a noun, each with its routes.
 //!
 //! A handler checks authority by the type of its caller, turns a DTO into a command, and the
-//! outcome into a DTO. Wire types are not domain types (`wire.rs`), and a refusal becomes a status
-//! in one place (`error.rs`). Nothing below imports this.
+//! outcome into a DTO. Wire types are not domain types (`wire`), and a refusal becomes a status
+//! in one place (`error.rs`). The description of the API is generated from the same code
+//! (`openapi.rs`). Nothing below imports this.
+
+mod agents;
+mod api_keys;
+mod audit;
+mod auth;
+mod body;
+mod cluster;
+mod error;
+mod fields;
+mod freshness;
+mod health;
+mod json;
+mod metrics;
+mod openapi;
+mod organizations;
+mod pagination;
+mod problem;
+mod query;
+mod reply;
+mod request;
+mod rules;
+mod schema;
+mod tokens;
+mod verify;
+mod wire;
+
+use std::sync::Arc;
+
+use authrai_cluster::Handle;
+use axum::{Router, middleware};
+use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{
+    actors::{Agents, KeyUse, Keys, Proposals},
+    audit::AuditLog,
+    machine::AuthMachine,
+    verify::Views,
+};
+
+pub use freshness::ReadRounds;
+pub use metrics::metrics_router;
+pub use openapi::{Access, Route, route_table};
+
+/// What the API works with. Clones share it.
+#[derive(Clone)]
+pub struct App {
+    /// This node of the cluster.
+    pub handle: Handle<AuthMachine>,
+    /// The newest view of the state.
+    pub views: Views,
+    /// Writes that no actor owns.
+    pub proposals: Proposals,
+    /// Agents and tokens.
+    pub agents: Agents,
+    /// This node's signing keys.
+    pub keys: Keys,
+    /// Notes when API keys are used.
+    pub key_use: KeyUse,
+    /// The audit log of this node.
+    pub audit: AuditLog,
+    /// Who signs tokens: their `iss`.
+    pub issuer: Arc<str>,
+    /// Rounds to the leader that requests share.
+    pub rounds: Arc<ReadRounds>,
+    /// Cancelled when the node begins to stop: endless answers end then.
+    pub stopping: CancellationToken,
+}
+
+/// The whole API, ready to be served.
+pub fn router(app: App) -> Router {
+    metrics::install();
+    let (routes, description) = routes().split_for_parts();
+    routes
+        .merge(openapi::router(description))
+        .fallback(request::fallback)
+        .layer(middleware::from_fn_with_state(app.clone(), request::around))
+        .with_state(app)
+}
+
+/// Every route that the description lists.
+fn routes() -> OpenApiRouter<App> {
+    let nouns = OpenApiRouter::new()
+        .merge(agents::router())
+        .merge(tokens::router())
+        .merge(verify::router())
+        .merge(audit::router())
+        .merge(api_keys::router())
+        .merge(organizations::router())
+        .merge(cluster::router());
+    openapi::described().nest("/v1", nouns).merge(health::router())
+}

@@ -4,9 +4,15 @@
 //! expired; a rotated key's old secret goes on for a stated grace. Knows nothing of headers or of
 //! how a secret is spelled.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use super::{ApiKeyId, Hash, Millis, Permissions, Tenant};
+use super::{
+    ApiKeyId, CreateApiKey, Decision, Event, Fact, Hash, Kind, Millis, OrgId, Outcome, Permissions,
+    Refusal, RotateApiKey, State, Tenant, UpdateApiKey, caller::Caller, change::set, text,
+};
+use crate::{limits, rfc3339};
 
 /// The secret that a rotation replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,5 +64,249 @@ impl ApiKey {
                     .previous
                     .as_ref()
                     .is_some_and(|old| old.hash == *hash && at < old.works_until))
+    }
+}
+
+const KIND: Kind = Kind::ApiKey(());
+
+pub(super) fn create(
+    state: &State,
+    at: Millis,
+    caller: Caller<'_>,
+    new: &CreateApiKey,
+) -> Result<Decision, Refusal> {
+    if !caller.sees(new.org) || !state.organizations.contains_key(&new.org) {
+        return Err(Refusal::NotFound(Kind::Organization(())));
+    }
+    text::name("name", &new.name)?;
+    text::last_four(&new.last_four)?;
+    if let Some(key) = state.api_keys.get(&new.id) {
+        return if is_made_by(key, new) {
+            Ok(Decision::unchanged(Outcome::ApiKey(Arc::clone(key))))
+        } else {
+            Err(Refusal::IdTaken(KIND))
+        };
+    }
+    check_grant(caller, new.permissions)?;
+    check_new_secret(state, &new.secret_hash)?;
+    if let Some(end) = new.expires_at
+        && !(at.saturating_add(1)..=rfc3339::LAST_MS).contains(&end)
+    {
+        return Err(text::invalid("expires_at", "must lie in the future, before the year 10000"));
+    }
+    if state.api_keys_of(new.org).count() >= limits::API_KEYS_PER_ORGANIZATION_MAX {
+        return Err(Refusal::too_many(
+            "API keys of this organization",
+            limits::API_KEYS_PER_ORGANIZATION_MAX as u64,
+        ));
+    }
+    let key = Arc::new(ApiKey {
+        id: new.id,
+        tenant: Tenant { org: new.org, environment: new.environment },
+        name: new.name.clone(),
+        permissions: new.permissions,
+        secret_hash: new.secret_hash,
+        last_four: new.last_four.clone(),
+        previous: None,
+        enabled: true,
+        created_at: at,
+        expires_at: new.expires_at,
+        last_used_at: None,
+    });
+    Ok(Decision::one(
+        Tenant::live(new.org),
+        Fact::ApiKeyCreated(Arc::clone(&key)),
+        Outcome::ApiKey(key),
+    ))
+}
+
+/// Whether `key` is what `new` made: by all that no later command can change, and the secret. The
+/// name can be changed, so it tells nothing.
+fn is_made_by(key: &ApiKey, new: &CreateApiKey) -> bool {
+    key.tenant == (Tenant { org: new.org, environment: new.environment })
+        && key.permissions == new.permissions
+        && key.expires_at == new.expires_at
+        && key.secret_hash == new.secret_hash
+}
+
+/// A caller cannot hand out, with a secret, what it does not hold.
+fn check_grant(caller: Caller<'_>, granted: Permissions) -> Result<(), Refusal> {
+    match caller.api_key() {
+        Some(own) if !own.permissions.covers(granted) => Err(Refusal::Forbidden(
+            "an API key cannot grant permissions that it does not hold".into(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_new_secret(state: &State, hash: &Hash) -> Result<(), Refusal> {
+    if state.api_keys_by_hash.contains_key(hash) || state.is_retired(hash) {
+        return Err(Refusal::IdTaken(KIND));
+    }
+    Ok(())
+}
+
+fn find<'a>(
+    state: &'a State,
+    caller: Caller<'_>,
+    id: ApiKeyId,
+) -> Result<&'a Arc<ApiKey>, Refusal> {
+    state.api_keys.get(&id).filter(|key| caller.sees(key.tenant.org)).ok_or(Refusal::NotFound(KIND))
+}
+
+pub(super) fn update(
+    state: &State,
+    caller: Caller<'_>,
+    change: &UpdateApiKey,
+) -> Result<Decision, Refusal> {
+    let old = find(state, caller, change.id)?;
+    let mut new = ApiKey::clone(old);
+    let mut changed = Vec::new();
+    if let Some(name) = &change.name {
+        text::name("name", name)?;
+        set(&mut new.name, name, "name", &mut changed);
+    }
+    if let Some(enabled) = &change.enabled {
+        set(&mut new.enabled, enabled, "enabled", &mut changed);
+    }
+    if changed.is_empty() {
+        return Ok(Decision::unchanged(Outcome::ApiKey(Arc::clone(old))));
+    }
+    if new.enabled && !old.enabled {
+        check_grant(caller, new.permissions)?;
+    }
+    let key = Arc::new(new);
+    Ok(Decision::one(
+        Tenant::live(key.tenant.org),
+        Fact::ApiKeyUpdated(Arc::clone(&key), changed),
+        Outcome::ApiKey(key),
+    ))
+}
+
+pub(super) fn rotate(
+    state: &State,
+    at: Millis,
+    caller: Caller<'_>,
+    change: &RotateApiKey,
+) -> Result<Decision, Refusal> {
+    let old = find(state, caller, change.id)?;
+    if old.secret_hash == change.secret_hash {
+        return Ok(Decision::unchanged(Outcome::ApiKey(Arc::clone(old))));
+    }
+    text::last_four(&change.last_four)?;
+    if change.grace_s > limits::ROTATION_GRACE_MAX_S {
+        return Err(text::invalid(
+            "grace_seconds",
+            format!("must be at most {}", limits::ROTATION_GRACE_MAX_S),
+        ));
+    }
+    check_grant(caller, old.permissions)?;
+    check_new_secret(state, &change.secret_hash)?;
+    let mut new = ApiKey::clone(old);
+    new.secret_hash = change.secret_hash;
+    new.last_four.clone_from(&change.last_four);
+    new.previous = (change.grace_s > 0).then(|| PreviousSecret {
+        hash: old.secret_hash,
+        works_until: at.saturating_add(change.grace_s * 1000),
+    });
+    let key = Arc::new(new);
+    Ok(Decision::one(
+        Tenant::live(key.tenant.org),
+        Fact::ApiKeyRotated { key: Arc::clone(&key), old_hash: old.secret_hash, at },
+        Outcome::ApiKey(key),
+    ))
+}
+
+pub(super) fn delete(
+    state: &State,
+    at: Millis,
+    caller: Caller<'_>,
+    id: ApiKeyId,
+) -> Result<Decision, Refusal> {
+    let key = find(state, caller, id)?;
+    Ok(Decision::one(
+        Tenant::live(key.tenant.org),
+        Fact::ApiKeyDeleted(Arc::clone(key), at),
+        Outcome::Deleted(()),
+    ))
+}
+
+/// Notes when keys were last used; a use that is older than the one known says nothing.
+pub(super) fn touch(state: &State, at: Millis, used: &[(ApiKeyId, Millis)]) -> Decision {
+    let events = used
+        .iter()
+        .map(|(id, used_at)| (*id, (*used_at).min(at)))
+        .filter(|(id, used_at)| {
+            state.api_keys.get(id).is_some_and(|key| key.last_used_at < Some(*used_at))
+        })
+        .map(|(id, used_at)| Event { chain: Tenant::SYSTEM, fact: Fact::ApiKeyUsed(id, used_at) })
+        .collect();
+    Decision { events, outcome: Outcome::Done(()) }
+}
+
+impl State {
+    pub(crate) fn put_api_key(&mut self, key: Arc<ApiKey>) {
+        self.drop_api_key(key.id);
+        self.api_keys_by_hash.insert(key.secret_hash, key.id);
+        if let Some(previous) = &key.previous {
+            self.api_keys_by_hash.insert(previous.hash, key.id);
+            self.previous_secrets.insert((previous.works_until, key.id));
+        }
+        self.api_keys_by_org.insert((key.tenant.org, key.id));
+        self.api_keys.insert(key.id, key);
+    }
+
+    pub(super) fn drop_api_key(&mut self, id: ApiKeyId) {
+        let Some(key) = self.api_keys.remove(&id) else { return };
+        self.api_keys_by_hash.remove(&key.secret_hash);
+        if let Some(previous) = &key.previous {
+            self.api_keys_by_hash.remove(&previous.hash);
+            self.previous_secrets.remove(&(previous.works_until, id));
+        }
+        self.api_keys_by_org.remove(&(key.tenant.org, id));
+    }
+
+    pub(super) fn note_api_key_used(&mut self, id: ApiKeyId, at: Millis) {
+        if let Some(key) = self.api_keys.get_mut(&id) {
+            let key = Arc::make_mut(key);
+            key.last_used_at = key.last_used_at.max(Some(at));
+        }
+    }
+
+    pub(super) fn forget_previous_secret(&mut self, id: ApiKeyId) {
+        if let Some(key) = self.api_keys.get(&id) {
+            let mut key = ApiKey::clone(key);
+            let previous = key.previous.take();
+            // The indexes go by the key as it was.
+            if previous.is_some() {
+                self.put_api_key(Arc::new(key));
+            }
+        }
+    }
+
+    /// The API key that the secret with this hash opens at `at`.
+    pub fn api_key_by_secret_hash(&self, hash: &Hash, at: Millis) -> Option<&Arc<ApiKey>> {
+        self.api_keys.get(self.api_keys_by_hash.get(hash)?).filter(|key| key.opens_with(hash, at))
+    }
+
+    fn api_keys_of(&self, org: OrgId) -> impl DoubleEndedIterator<Item = &(OrgId, ApiKeyId)> {
+        self.api_keys_by_org.range((org, ApiKeyId([0; 16]))..=(org, ApiKeyId([u8::MAX; 16])))
+    }
+
+    /// A page of an organisation's API keys, newest first, and how many it has.
+    pub fn api_keys_page(
+        &self,
+        org: OrgId,
+        offset: usize,
+        limit: usize,
+    ) -> (Vec<Arc<ApiKey>>, u64) {
+        let page = self
+            .api_keys_of(org)
+            .rev()
+            .skip(offset)
+            .take(limit)
+            .filter_map(|(_, id)| self.api_keys.get(id).cloned())
+            .collect();
+        (page, self.api_keys_of(org).count() as u64)
     }
 }

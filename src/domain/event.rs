@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::{
-    Agent, AgentId, ApiKey, ApiKeyId, Hash, LiveToken, Millis, OperatorKey, OperatorKeyId,
-    Organization, PolicyId, SigningKey, SigningKeyId, Tenant, TokenDetails, TokenId,
+    Agent, AgentId, ApiKey, ApiKeyId, Hash, LiveToken, Millis, OperatorKey, Organization, PolicyId,
+    SigningKey, SigningKeyId, Tenant, TokenDetails, TokenId,
 };
 
 /// What an event is about, for the audit log's columns and filters.
@@ -34,16 +34,24 @@ pub struct Event {
 pub enum Fact {
     /// `organization.created`
     OrganizationCreated(Arc<Organization>),
-    /// `organization.updated`: the organisation as it is now.
-    OrganizationUpdated(Arc<Organization>),
+    /// `organization.updated`: the organisation as it is now, and the names of the fields that
+    /// changed.
+    OrganizationUpdated(Arc<Organization>, Vec<&'static str>),
     /// `api_key.created`
     ApiKeyCreated(Arc<ApiKey>),
-    /// `api_key.updated`: the key as it is now.
-    ApiKeyUpdated(Arc<ApiKey>),
-    /// `api_key.rotated`: the key as it is now.
-    ApiKeyRotated(Arc<ApiKey>),
-    /// `api_key.deleted`
-    ApiKeyDeleted(Arc<ApiKey>),
+    /// `api_key.updated`: the key as it is now, and the names of the fields that changed.
+    ApiKeyUpdated(Arc<ApiKey>, Vec<&'static str>),
+    /// `api_key.rotated`
+    ApiKeyRotated {
+        /// The key as it is now.
+        key: Arc<ApiKey>,
+        /// SHA-256 of the secret that was replaced.
+        old_hash: Hash,
+        /// When.
+        at: Millis,
+    },
+    /// `api_key.deleted`: the key as it last was, and when it went.
+    ApiKeyDeleted(Arc<ApiKey>, Millis),
     /// Bookkeeping, not audited.
     ApiKeyUsed(ApiKeyId, Millis),
     /// `agent.created`
@@ -55,14 +63,19 @@ pub enum Fact {
     /// `agent.activated`
     AgentActivated(Arc<Agent>),
     /// `agent.key_rotated`
-    AgentKeyRotated(Arc<Agent>),
+    AgentKeyRotated {
+        /// The agent as it is now.
+        agent: Arc<Agent>,
+        /// The public key that was replaced.
+        old_key: [u8; 32],
+    },
     /// `agent.tokens_revoked`: the agent as it is now, and how many tokens died.
     AgentTokensRevoked(Arc<Agent>, u64),
     /// `agent.revoked`: the agent as it is now, and how many tokens died.
     AgentRevoked(Arc<Agent>, u64),
     /// `token.issued`
     TokenIssued(Arc<TokenDetails>, LiveToken),
-    /// `token.revoked`; also when it was revoked before.
+    /// `token.revoked`
     TokenRevoked {
         /// Which.
         id: TokenId,
@@ -70,7 +83,7 @@ pub enum Fact {
         agent: AgentId,
         /// Its record.
         hash: Hash,
-        /// When it was first revoked.
+        /// When.
         revoked_at: Millis,
     },
     /// `signing_key.registered`
@@ -81,8 +94,8 @@ pub enum Fact {
     SigningKeyRevoked(Arc<SigningKey>),
     /// `operator_key.created`
     OperatorKeyCreated(Arc<OperatorKey>),
-    /// `operator_key.deleted`
-    OperatorKeyDeleted(OperatorKeyId),
+    /// `operator_key.deleted`: the key as it last was, and when it went.
+    OperatorKeyDeleted(Arc<OperatorKey>, Millis),
     /// Bookkeeping, not audited: an expired token leaves the lists.
     TokenExpired(AgentId, TokenId, Hash),
     /// Bookkeeping, not audited: a dead token's record goes.
@@ -91,4 +104,6 @@ pub enum Fact {
     SigningKeyForgotten(SigningKeyId),
     /// Bookkeeping, not audited: a rotated API key's old secret has stopped.
     PreviousSecretForgotten(ApiKeyId),
+    /// Bookkeeping, not audited: what stood for a stopped secret has been remembered long enough.
+    RetiredSecretForgotten(Hash),
 }

@@ -10,17 +10,25 @@
 
 mod agent;
 mod api_key;
+mod caller;
+mod change;
 mod command;
 mod event;
+mod event_data;
+mod expiry;
 mod id;
+mod merge;
 mod operator_key;
 mod organization;
 mod outcome;
 mod permission;
 mod refusal;
+mod retired;
 mod signing_key;
 mod state;
+mod text;
 mod token;
+mod token_lists;
 
 pub use agent::{Agent, AgentStatus};
 pub use api_key::{ApiKey, PreviousSecret};
@@ -31,10 +39,11 @@ pub use operator_key::OperatorKey;
 pub use organization::{DefaultEffect, Organization};
 pub use outcome::*;
 pub use permission::{Permission, Permissions};
-pub use refusal::{Kind, Refusal};
+pub use refusal::{Kind, LimitReached, Refusal};
 pub use signing_key::SigningKey;
-pub use state::{Head, State};
+pub use state::{Decision, Head, State};
 pub use token::{LiveToken, TokenDetails};
+pub use token_lists::TokenLists;
 
 /// Milliseconds since the Unix epoch.
 pub type Millis = u64;
@@ -42,3 +51,6 @@ pub type Millis = u64;
 pub type Seconds = u64;
 /// A SHA-256 digest.
 pub type Hash = [u8; 32];
+
+#[cfg(test)]
+pub(crate) mod tests;

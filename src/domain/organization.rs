@@ -1,9 +1,15 @@
 //! Organisations: the tenants. One holds API keys, agents, tokens and an audit chain for each of
 //! its environments. Knows nothing of how its keys are made or shown.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Millis, OrgId};
+use super::{
+    CreateOrganization, Decision, Fact, Kind, Millis, OrgId, Outcome, Refusal, State, Tenant,
+    UpdateOrganization, change::set, text,
+};
+use crate::limits;
 
 /// What a token request comes to when no policy matches it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,4 +65,79 @@ pub struct Organization {
     pub created_at: Millis,
     /// When it was last changed.
     pub updated_at: Millis,
+}
+
+pub(super) fn create(
+    state: &State,
+    at: Millis,
+    new: &CreateOrganization,
+) -> Result<Decision, Refusal> {
+    text::name("name", &new.name)?;
+    if let Some(org) = state.organizations.get(&new.id) {
+        let changed_since = org.updated_at != org.created_at;
+        let same = org.name == new.name && org.default_effect == new.default_effect;
+        return if changed_since || same {
+            Ok(Decision::unchanged(Outcome::Organization(Arc::clone(org))))
+        } else {
+            Err(Refusal::IdTaken(Kind::Organization(())))
+        };
+    }
+    if new.id == OrgId::SYSTEM {
+        return Err(Refusal::IdTaken(Kind::Organization(())));
+    }
+    if state.organizations.len() >= limits::ORGANIZATIONS_MAX {
+        return Err(Refusal::too_many("organizations", limits::ORGANIZATIONS_MAX as u64));
+    }
+    let org = Arc::new(Organization {
+        id: new.id,
+        name: new.name.clone(),
+        default_effect: new.default_effect,
+        created_at: at,
+        updated_at: at,
+    });
+    Ok(Decision::one(
+        Tenant::SYSTEM,
+        Fact::OrganizationCreated(Arc::clone(&org)),
+        Outcome::Organization(org),
+    ))
+}
+
+pub(super) fn update(
+    state: &State,
+    at: Millis,
+    change: &UpdateOrganization,
+) -> Result<Decision, Refusal> {
+    let old =
+        state.organizations.get(&change.id).ok_or(Refusal::NotFound(Kind::Organization(())))?;
+    let mut new = Organization::clone(old);
+    let mut changed = Vec::new();
+    if let Some(name) = &change.name {
+        text::name("name", name)?;
+        set(&mut new.name, name, "name", &mut changed);
+    }
+    if let Some(effect) = &change.default_effect {
+        set(&mut new.default_effect, effect, "default_effect", &mut changed);
+    }
+    if changed.is_empty() {
+        return Ok(Decision::unchanged(Outcome::Organization(Arc::clone(old))));
+    }
+    new.updated_at = at;
+    let org = Arc::new(new);
+    Ok(Decision::one(
+        Tenant::SYSTEM,
+        Fact::OrganizationUpdated(Arc::clone(&org), changed),
+        Outcome::Organization(org),
+    ))
+}
+
+impl State {
+    pub(crate) fn put_organization(&mut self, org: Arc<Organization>) {
+        self.organizations.insert(org.id, org);
+    }
+
+    /// A page of organisations, newest first, and how many there are.
+    pub fn organizations_page(&self, offset: usize, limit: usize) -> (Vec<Arc<Organization>>, u64) {
+        let page = self.organizations.values().rev().skip(offset).take(limit).cloned().collect();
+        (page, self.organizations.len() as u64)
+    }
 }

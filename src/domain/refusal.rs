@@ -65,3 +65,10 @@ stored_enum! {
         13 => SignatureRequired(()),
     }
 }
+
+impl Refusal {
+    /// There are `limit` of `what` already.
+    pub(super) fn too_many(what: &str, limit: u64) -> Self {
+        Self::TooMany(LimitReached { what: what.to_owned(), limit })
+    }
+}

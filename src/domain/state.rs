@@ -1,5 +1,9 @@
 //! The whole replicated state, in persistent ordered maps: a clone is cheap and shares everything,
 //! so a snapshot and the view that verification reads are clones.
+//!
+//! Here stand the maps and the two dispatchers; what a command means stands with its noun. The
+//! indexes are functions of the records, kept by the `put_…` and `drop_…` functions of each noun,
+//! which restoring a snapshot uses too.
 
 use std::sync::Arc;
 
@@ -7,8 +11,10 @@ use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Agent, AgentId, ApiKey, ApiKeyId, Hash, LiveToken, Millis, OperatorKey, OperatorKeyId, OrgId,
-    Organization, SigningKey, SigningKeyId, Tenant, TokenDetails, TokenId,
+    Action, Agent, AgentId, AgentStatus, ApiKey, ApiKeyId, Command, Event, Fact, Hash, LiveToken,
+    Millis, OperatorKey, OperatorKeyId, OrgId, Organization, Outcome, Refusal, Seconds, SigningKey,
+    SigningKeyId, Tenant, TokenId, TokenLists, agent, api_key, caller, expiry, operator_key,
+    organization, signing_key, text, token,
 };
 
 /// The end of an audit chain.
@@ -26,7 +32,7 @@ impl Head {
 }
 
 /// Everything that is replicated.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
     /// The log's time: the newest stamp, never running backwards.
     pub clock: Millis,
@@ -38,22 +44,35 @@ pub struct State {
     pub api_keys_by_hash: OrdMap<Hash, ApiKeyId>,
     /// API keys of each organisation.
     pub api_keys_by_org: OrdSet<(OrgId, ApiKeyId)>,
+    /// Rotated API keys by the time at which their old secret stops.
+    pub previous_secrets: OrdSet<(Millis, ApiKeyId)>,
     /// Operator keys by id.
     pub operator_keys: OrdMap<OperatorKeyId, Arc<OperatorKey>>,
     /// Operator keys by the hash of their secret.
     pub operator_keys_by_hash: OrdMap<Hash, OperatorKeyId>,
+    /// What stands for a secret that stopped lately (its hash; an agent's old public key), and
+    /// until when that is remembered: a command that is proposed again must not revive it.
+    pub retired_secrets: OrdMap<Hash, Millis>,
+    /// The same by time.
+    pub retired_secrets_by_end: OrdSet<(Millis, Hash)>,
     /// Agents by id.
     pub agents: OrdMap<AgentId, Arc<Agent>>,
-    /// Agents of each tenant.
-    pub agents_by_tenant: OrdMap<Tenant, OrdSet<AgentId>>,
+    /// Agents of each tenant, by status.
+    pub agents_by_status: OrdMap<(Tenant, AgentStatus), OrdSet<AgentId>>,
     /// Records of issued tokens by the hash of their bytes, until a margin past their expiry.
     pub tokens: OrdMap<Hash, LiveToken>,
     /// From a token's id to its record.
     pub token_ids: OrdMap<TokenId, Hash>,
-    /// Live tokens of each agent, for lists; a revoked or expired token is in none.
-    pub token_details: OrdMap<AgentId, OrdMap<TokenId, Arc<TokenDetails>>>,
+    /// When a token was revoked on its own.
+    pub token_revoked_at: OrdMap<TokenId, Millis>,
     /// Token records in the order of their expiry, seconds.
     pub token_expiry: OrdSet<(u32, Hash)>,
+    /// How far in that order the expired tokens have left the lists.
+    pub expired_through: (u32, Hash),
+    /// How many token records each tenant has, dead ones too.
+    pub token_records: OrdMap<Tenant, u64>,
+    /// Live tokens of each agent, for lists.
+    pub token_lists: TokenLists,
     /// Signing keys by number.
     pub signing_keys: OrdMap<u32, Arc<SigningKey>>,
     /// From a signing key's id to its number.
@@ -62,4 +81,119 @@ pub struct State {
     pub next_signing_key: u32,
     /// The end of every audit chain.
     pub heads: OrdMap<Tenant, Head>,
+}
+
+/// What a command comes to: what happens, and what whoever asked is answered once it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// To be folded in, in order; none when the state already is as asked.
+    pub events: Vec<Event>,
+    /// The answer.
+    pub outcome: Outcome,
+}
+
+impl Decision {
+    /// Nothing happens.
+    pub(super) fn unchanged(outcome: Outcome) -> Self {
+        Self { events: Vec::new(), outcome }
+    }
+
+    /// One thing happens.
+    pub(super) fn one(chain: Tenant, fact: Fact, outcome: Outcome) -> Self {
+        Self { events: vec![Event { chain, fact }], outcome }
+    }
+}
+
+impl State {
+    /// What `command` comes to at `at`, the stamp clamped by [`State::clock`]. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] says why nothing happens.
+    pub fn decide(&self, at: Millis, command: &Command) -> Result<Decision, Refusal> {
+        text::request_id(&command.request_id)?;
+        let caller = caller::admit(self, at, command)?;
+        match &command.action {
+            Action::CreateOrganization(new) => organization::create(self, at, new),
+            Action::UpdateOrganization(change) => organization::update(self, at, change),
+            Action::CreateApiKey(new) => api_key::create(self, at, caller, new),
+            Action::UpdateApiKey(change) => api_key::update(self, caller, change),
+            Action::RotateApiKey(change) => api_key::rotate(self, at, caller, change),
+            Action::DeleteApiKey(id) => api_key::delete(self, at, caller, *id),
+            Action::TouchApiKeys(used) => Ok(api_key::touch(self, at, used)),
+            Action::CreateAgent(new) => agent::create(self, at, caller, new),
+            Action::UpdateAgent(change) => agent::update(self, at, caller, change),
+            Action::RotateAgentKey(change) => agent::rotate_key(self, at, caller, change),
+            Action::RevokeAgentTokens(id) => agent::revoke_tokens(self, at, caller, *id),
+            Action::RevokeAgent(id) => agent::revoke(self, at, caller, *id),
+            Action::IssueToken(new) => token::issue(self, at, caller, new),
+            Action::RevokeToken(token) => token::revoke(self, at, caller, *token),
+            Action::RegisterSigningKey(new) => signing_key::register(self, at, caller, new),
+            Action::RetireSigningKey(id) => signing_key::retire(self, at, caller, *id),
+            Action::RevokeSigningKey(id) => signing_key::revoke(self, at, *id),
+            Action::CreateOperatorKey(new) => operator_key::create(self, at, caller, new),
+            Action::DeleteOperatorKey(id) => operator_key::delete(self, at, *id),
+            Action::Tick(()) => Ok(expiry::tick(self, at)),
+        }
+    }
+
+    /// Folds one event in. Decides nothing, and survives an event that does not fit.
+    pub fn evolve(&mut self, event: &Event) {
+        match &event.fact {
+            Fact::OrganizationCreated(org) | Fact::OrganizationUpdated(org, _) => {
+                self.put_organization(Arc::clone(org));
+            }
+            Fact::ApiKeyCreated(key) | Fact::ApiKeyUpdated(key, _) => {
+                self.put_api_key(Arc::clone(key));
+            }
+            Fact::ApiKeyRotated { key, old_hash, at } => {
+                self.put_api_key(Arc::clone(key));
+                self.retire_secret(*old_hash, *at);
+            }
+            Fact::ApiKeyDeleted(key, at) => {
+                self.drop_api_key(key.id);
+                self.retire_secret(key.secret_hash, *at);
+            }
+            Fact::ApiKeyUsed(id, at) => self.note_api_key_used(*id, *at),
+            Fact::PreviousSecretForgotten(id) => self.forget_previous_secret(*id),
+            Fact::AgentCreated(agent)
+            | Fact::AgentUpdated(agent, _)
+            | Fact::AgentPaused(agent)
+            | Fact::AgentActivated(agent) => self.put_agent(Arc::clone(agent)),
+            Fact::AgentKeyRotated { agent, old_key } => {
+                self.put_agent(Arc::clone(agent));
+                self.retire_secret(*old_key, agent.updated_at);
+            }
+            Fact::AgentTokensRevoked(agent, _) | Fact::AgentRevoked(agent, _) => {
+                self.put_agent(Arc::clone(agent));
+                self.token_lists.remove_agent(agent.tenant, agent.id);
+            }
+            Fact::TokenIssued(details, live) => {
+                self.put_token(details.hash, *live);
+                self.list_token(Arc::clone(details));
+                self.note_signed(live.signing_key, details.expires_at);
+            }
+            Fact::TokenRevoked { id, hash, revoked_at, .. } => {
+                self.mark_token_revoked(*id, *hash, *revoked_at);
+            }
+            Fact::TokenExpired(_, _, hash) => self.unlist_expired_token(*hash),
+            Fact::TokenForgotten(id, hash) => self.drop_token(*id, *hash),
+            Fact::SigningKeyRegistered(key) | Fact::SigningKeyRetired(key) => {
+                self.put_signing_key(Arc::clone(key));
+            }
+            Fact::SigningKeyRevoked(key) => self.put_revoked_signing_key(Arc::clone(key)),
+            Fact::SigningKeyForgotten(id) => self.drop_signing_key(*id),
+            Fact::OperatorKeyCreated(key) => self.put_operator_key(Arc::clone(key)),
+            Fact::OperatorKeyDeleted(key, at) => {
+                self.drop_operator_key(key.id);
+                self.retire_secret(key.secret_hash, *at);
+            }
+            Fact::RetiredSecretForgotten(hash) => self.forget_retired_secret(*hash),
+        }
+    }
+}
+
+/// The second in which `at` lies.
+pub(super) const fn seconds(at: Millis) -> Seconds {
+    at / 1000
 }

@@ -10,7 +10,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AgentId, Hash, Seconds, TokenId};
+use super::{
+    AgentId, AgentStatus, Decision, Fact, Hash, IssueToken, Kind, Millis, Outcome, Refusal,
+    Seconds, SigningKeyId, State, Tenant, TokenId, TokenRef, TokenRevoked, caller::Caller,
+    state::seconds, text, text::invalid,
+};
+use crate::{limits, token::scope};
 
 /// What verification needs of an issued token. Found by the hash of the token's bytes, so a hit
 /// implies that this node's cluster issued exactly these bytes; scope, target and intent are read
@@ -40,6 +45,8 @@ pub struct TokenDetails {
     pub agent: AgentId,
     /// SHA-256 of the token's bytes.
     pub hash: Hash,
+    /// Which key signed it, its `kid`.
+    pub signing_key: SigningKeyId,
     /// What it allows.
     pub scope: Arc<[String]>,
     /// Where it may be used; `any` is everywhere.
@@ -50,4 +57,266 @@ pub struct TokenDetails {
     pub issued_at: Seconds,
     /// Its `exp`.
     pub expires_at: Seconds,
+}
+
+const KIND: Kind = Kind::Token(());
+
+pub(super) fn issue(
+    state: &State,
+    at: Millis,
+    caller: Caller<'_>,
+    new: &IssueToken,
+) -> Result<Decision, Refusal> {
+    let agent = super::agent::find(state, caller, new.agent)?;
+    let signing_key = state.signing_key(new.signing_key).ok_or(Refusal::SigningKeyDead(()))?;
+    let details = TokenDetails {
+        id: new.id,
+        agent: new.agent,
+        hash: new.hash,
+        signing_key: new.signing_key,
+        scope: new.scope.as_slice().into(),
+        target_service: new.target_service.as_str().into(),
+        intent: new.intent.clone(),
+        issued_at: new.issued_at,
+        expires_at: new.expires_at,
+    };
+    if let Some(decision) = issued_before(state, &details, signing_key.number)? {
+        return Ok(decision);
+    }
+    if !signing_key.may_sign() {
+        return Err(Refusal::SigningKeyDead(()));
+    }
+    if agent.status != AgentStatus::Active {
+        return Err(Refusal::AgentNotActive(agent.status));
+    }
+    match new.signed_by_key_epoch {
+        Some(epoch) if epoch != agent.key_epoch => return Err(Refusal::AgentKeyReplaced(())),
+        None if agent.require_signature => return Err(Refusal::SignatureRequired(())),
+        _ => {}
+    }
+    check_scope(&new.scope)?;
+    text::target_service(&new.target_service)?;
+    text::intent(new.intent.as_deref())?;
+    let live = LiveToken {
+        id: new.id,
+        agent: new.agent,
+        signing_key: signing_key.number,
+        token_epoch: agent.token_epoch,
+        expires_at: check_times(seconds(at), new.issued_at, new.expires_at)?,
+        revoked: false,
+    };
+    check_room(state, agent.tenant)?;
+    let details = Arc::new(details);
+    Ok(Decision::one(
+        agent.tenant,
+        Fact::TokenIssued(Arc::clone(&details), live),
+        Outcome::TokenIssued(details),
+    ))
+}
+
+/// The decision when this token was issued already; a refusal when its id or its bytes belong to
+/// another. Equal bytes are equal claims, so the record alone tells.
+fn issued_before(
+    state: &State,
+    new: &TokenDetails,
+    signing_key: u32,
+) -> Result<Option<Decision>, Refusal> {
+    let Some(hash) = state.token_ids.get(&new.id) else {
+        return match state.tokens.get(&new.hash) {
+            Some(_) => Err(Refusal::IdTaken(KIND)),
+            None => Ok(None),
+        };
+    };
+    let same_record = *hash == new.hash
+        && state.tokens.get(hash).is_some_and(|record| {
+            record.agent == new.agent
+                && record.signing_key == signing_key
+                && u64::from(record.expires_at) == new.expires_at
+        });
+    let listed = state.token_lists.get(new.agent, signing_key, new.id);
+    if !same_record || listed.is_some_and(|listed| **listed != *new) {
+        return Err(Refusal::IdTaken(KIND));
+    }
+    Ok(Some(Decision::unchanged(Outcome::TokenIssued(Arc::new(new.clone())))))
+}
+
+fn check_scope(scope: &[String]) -> Result<(), Refusal> {
+    if scope.is_empty() || scope.len() > limits::SCOPES_MAX {
+        return Err(invalid("scope", format!("must hold 1 to {} scopes", limits::SCOPES_MAX)));
+    }
+    for (place, one) in scope.iter().enumerate() {
+        if one.len() > limits::SCOPE_MAX_BYTES || !scope::is_valid(one) {
+            return Err(invalid(
+                "scope",
+                format!(
+                    "entry {place} is not name(.name)* of letters, digits, _, - and :, the last \
+                     one possibly *, of at most {} bytes",
+                    limits::SCOPE_MAX_BYTES
+                ),
+            ));
+        }
+        if scope[..place].contains(one) {
+            return Err(invalid("scope", format!("entry {place} is there twice")));
+        }
+    }
+    Ok(())
+}
+
+/// The token's expiry as its record holds it.
+fn check_times(now: Seconds, issued_at: Seconds, expires_at: Seconds) -> Result<u32, Refusal> {
+    let ttl = expires_at
+        .checked_sub(issued_at)
+        .filter(|ttl| *ttl > 0)
+        .ok_or_else(|| invalid("ttl", "must be at least 1 second"))?;
+    if ttl > limits::TTL_MAX_S {
+        return Err(Refusal::TtlTooLong(limits::TTL_MAX_S));
+    }
+    // A token that is over before it is issued came late too.
+    if issued_at.abs_diff(now) > limits::ISSUED_AT_SKEW_MAX_S || expires_at <= now {
+        return Err(Refusal::IssuedAtOff(now));
+    }
+    u32::try_from(expires_at).map_err(|_| invalid("ttl", "ends after the year 2106"))
+}
+
+fn check_room(state: &State, tenant: Tenant) -> Result<(), Refusal> {
+    let records = state.token_records.get(&tenant).copied().unwrap_or(0);
+    let bounds = [
+        (
+            state.token_lists.live_of_tenant(tenant),
+            limits::LIVE_TOKENS_PER_TENANT_MAX,
+            "live tokens in this environment",
+        ),
+        (state.token_lists.total(), limits::LIVE_TOKENS_MAX, "live tokens in the cluster"),
+        (
+            records,
+            limits::TOKEN_RECORDS_PER_TENANT_MAX,
+            "unexpired tokens, revoked ones included, in this environment",
+        ),
+        (
+            state.tokens.len() as u64,
+            limits::TOKEN_RECORDS_MAX,
+            "unexpired tokens, revoked ones included, in the cluster",
+        ),
+    ];
+    match bounds.into_iter().find(|(number, limit, _)| number >= limit) {
+        Some((_, limit, what)) => Err(Refusal::too_many(what, limit)),
+        None => Ok(()),
+    }
+}
+
+/// A token that was revoked before stays as it is and is answered with when that was.
+pub(super) fn revoke(
+    state: &State,
+    at: Millis,
+    caller: Caller<'_>,
+    token: TokenRef,
+) -> Result<Decision, Refusal> {
+    let tenant = caller.tenant()?;
+    let hash = match &token {
+        TokenRef::Id(id) => state.token_ids.get(id),
+        TokenRef::Hash(hash) => Some(hash),
+    };
+    let (hash, record) = hash
+        .and_then(|hash| Some((*hash, state.tokens.get(hash)?)))
+        .filter(|(_, record)| state.tenant_of(record.agent) == Some(tenant))
+        .ok_or(Refusal::NotFound(KIND))?;
+    let id = record.id;
+    let outcome = |at| Outcome::TokenRevoked(TokenRevoked { id, at });
+    if record.revoked {
+        let revoked_at = state.token_revoked_at.get(&id).copied().unwrap_or(at);
+        return Ok(Decision::unchanged(outcome(revoked_at)));
+    }
+    let fact = Fact::TokenRevoked { id, agent: record.agent, hash, revoked_at: at };
+    Ok(Decision::one(tenant, fact, outcome(at)))
+}
+
+impl State {
+    pub(super) fn tenant_of(&self, agent: AgentId) -> Option<Tenant> {
+        self.agents.get(&agent).map(|agent| agent.tenant)
+    }
+
+    pub(crate) fn put_token(&mut self, hash: Hash, record: LiveToken) {
+        if let Some(tenant) = self.tenant_of(record.agent)
+            && self.tokens.insert(hash, record).is_none()
+        {
+            self.token_ids.insert(record.id, hash);
+            self.token_expiry.insert((record.expires_at, hash));
+            *self.token_records.entry(tenant).or_default() += 1;
+        }
+    }
+
+    pub(crate) fn list_token(&mut self, details: Arc<TokenDetails>) {
+        if let Some(tenant) = self.tenant_of(details.agent)
+            && let Some(number) = self.signing_key_numbers.get(&details.signing_key)
+        {
+            self.token_lists.insert(tenant, *number, details);
+        }
+    }
+
+    pub(super) fn mark_token_revoked(&mut self, id: TokenId, hash: Hash, at: Millis) {
+        self.unlist_token(&hash);
+        if let Some(record) = self.tokens.get_mut(&hash) {
+            record.revoked = true;
+            self.token_revoked_at.insert(id, at);
+        }
+    }
+
+    fn unlist_token(&mut self, hash: &Hash) {
+        if let Some(record) = self.tokens.get(hash)
+            && let Some(tenant) = self.tenant_of(record.agent)
+        {
+            self.token_lists.remove(tenant, record.agent, record.signing_key, record.id);
+        }
+    }
+
+    pub(super) fn unlist_expired_token(&mut self, hash: Hash) {
+        self.unlist_token(&hash);
+        if let Some(record) = self.tokens.get(&hash) {
+            self.expired_through = self.expired_through.max((record.expires_at, hash));
+        }
+    }
+
+    pub(super) fn drop_token(&mut self, id: TokenId, hash: Hash) {
+        self.unlist_token(&hash);
+        let Some(record) = self.tokens.remove(&hash) else { return };
+        self.token_ids.remove(&id);
+        self.token_revoked_at.remove(&id);
+        self.token_expiry.remove(&(record.expires_at, hash));
+        if let Some(tenant) = self.tenant_of(record.agent) {
+            let left = self.token_records.get(&tenant).map_or(0, |count| count.saturating_sub(1));
+            if left == 0 {
+                self.token_records.remove(&tenant);
+            } else {
+                self.token_records.insert(tenant, left);
+            }
+        }
+    }
+
+    /// The live token with this id, if `tenant` has it.
+    pub fn token(&self, tenant: Tenant, id: TokenId) -> Option<Arc<TokenDetails>> {
+        let record = self.tokens.get(self.token_ids.get(&id)?)?;
+        if self.tenant_of(record.agent)? != tenant {
+            return None;
+        }
+        self.token_lists.get(record.agent, record.signing_key, id).cloned()
+    }
+
+    /// A page of a tenant's live tokens, newest first, of one agent or of all, and how many there
+    /// are. An agent of another tenant has none.
+    pub fn tokens_page(
+        &self,
+        tenant: Tenant,
+        agent: Option<AgentId>,
+        offset: usize,
+        limit: usize,
+    ) -> (Vec<Arc<TokenDetails>>, u64) {
+        let lists = &self.token_lists;
+        match agent {
+            None => (lists.page_of_tenant(tenant, offset, limit), lists.live_of_tenant(tenant)),
+            Some(agent) if self.tenant_of(agent) == Some(tenant) => {
+                (lists.page_of_agent(agent, offset, limit), lists.live_of_agent(agent))
+            }
+            Some(_) => (Vec::new(), 0),
+        }
+    }
 }

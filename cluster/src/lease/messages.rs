@@ -4,6 +4,7 @@
 //! unknown one is refused. No reading of a lease clock is ever sent: they mean nothing elsewhere.
 //! Must not know what a message leads to.
 
+use crate::codec::{self, CodecError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// A node's id in its cluster; never reused.
@@ -118,20 +119,8 @@ pub struct Report {
 
 /// Why bytes are no such message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadMessage {
-    /// Sent by another version of this program.
-    #[error("lease message of version {0}, this program speaks version {VERSION}")]
-    Version(u8),
-    /// Longer than any message.
-    #[error("lease message of {0} bytes, at most {MESSAGE_MAX_BYTES} are allowed")]
-    TooLong(usize),
-    /// Bytes remain after the message.
-    #[error("{0} bytes left over after a lease message")]
-    Leftover(usize),
-    /// The bytes are no such message.
-    #[error("not a lease message: {0}")]
-    Malformed(String),
-}
+#[error("not a lease message: {0}")]
+pub struct BadMessage(CodecError);
 
 /// A message's form on the wire.
 pub trait Wire: Sized {
@@ -196,41 +185,28 @@ impl Wire for Answer {
                 .ok()
                 .and_then(Reason::from_tag)
                 .map(|reason| Answer::Refused { boot, nonce, reason })
-                .ok_or_else(|| BadMessage::Malformed(format!("unknown reason {detail}"))),
-            other => Err(BadMessage::Malformed(format!("unknown answer {other}"))),
+                .ok_or_else(|| malformed(format!("unknown reason {detail}"))),
+            other => Err(malformed(format!("unknown answer {other}"))),
         }
     }
 }
 
-const CONFIG: bincode::config::Configuration<
-    bincode::config::LittleEndian,
-    bincode::config::Varint,
-    bincode::config::Limit<MESSAGE_MAX_BYTES>,
-> = bincode::config::standard().with_limit::<MESSAGE_MAX_BYTES>();
-
 fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, BadMessage> {
-    let mut bytes = vec![VERSION];
-    bincode::serde::encode_into_std_write(message, &mut bytes, CONFIG)
-        .map_err(|error| BadMessage::Malformed(error.to_string()))?;
-    Ok(bytes)
+    codec::encode(VERSION, message).map_err(BadMessage)
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadMessage> {
     if bytes.len() > MESSAGE_MAX_BYTES {
-        return Err(BadMessage::TooLong(bytes.len()));
+        return Err(BadMessage(CodecError::TooLong {
+            bytes: bytes.len(),
+            limit: MESSAGE_MAX_BYTES,
+        }));
     }
-    let Some((&version, body)) = bytes.split_first() else {
-        return Err(BadMessage::Malformed("no bytes".into()));
-    };
-    if version != VERSION {
-        return Err(BadMessage::Version(version));
-    }
-    let (message, read) = bincode::serde::decode_from_slice(body, CONFIG)
-        .map_err(|error| BadMessage::Malformed(error.to_string()))?;
-    match body.len() - read {
-        0 => Ok(message),
-        rest => Err(BadMessage::Leftover(rest)),
-    }
+    codec::decode(VERSION, bytes).map_err(BadMessage)
+}
+
+fn malformed(what: String) -> BadMessage {
+    BadMessage(CodecError::Malformed(what))
 }
 
 #[cfg(test)]
@@ -247,9 +223,10 @@ mod tests {
             assert!(M::from_bytes(&bytes[..cut]).is_err(), "cut at {cut}");
         }
         let more = [bytes, &[0]].concat();
-        assert_eq!(M::from_bytes(&more), Err(BadMessage::Leftover(1)));
+        assert_eq!(M::from_bytes(&more), Err(BadMessage(CodecError::Leftover { bytes: 1 })));
         let newer = [&[VERSION + 1], &bytes[1..]].concat();
-        assert_eq!(M::from_bytes(&newer), Err(BadMessage::Version(VERSION + 1)));
+        let version = CodecError::Version { found: VERSION + 1, supported: VERSION };
+        assert_eq!(M::from_bytes(&newer), Err(BadMessage(version)));
     }
 
     #[test]

@@ -1,0 +1,132 @@
+//! Opening a data directory: everything that a node stands on is read and checked here, before
+//! anything runs.
+//!
+//! What is wrong is named, and nothing is mended. Must not know how the parts work together once
+//! they run.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crate::Machine;
+use crate::config::Config;
+use crate::error::{Fatal, StartError, What};
+use crate::fatal::FatalCell;
+use crate::store::apply::{Apply, Progress};
+use crate::store::identity::{self, Identity};
+use crate::store::journal::JournalShared;
+use crate::store::log::{Log, LogShared};
+use crate::store::snapshot::Snapshots;
+use crate::store::writer::{self, Job, WriterHandle};
+use crate::store::{DataDir, Store};
+use crate::types::LogId;
+
+/// What is open on disk, and the thread that writes to it.
+pub(crate) struct Opened {
+    pub store: Arc<Store>,
+    writer: WriterHandle,
+    writer_thread: JoinHandle<()>,
+    /// Let go of last.
+    _dir: DataDir,
+}
+
+impl Opened {
+    /// Makes everything durable and lets go of the directory. Blocks.
+    pub(crate) fn close(self) -> Result<(), Fatal> {
+        let (done, result) = tokio::sync::oneshot::channel();
+        self.writer.send(Job::Barrier(done));
+        self.writer.send(Job::Stop);
+        if self.writer_thread.join().is_err() {
+            tracing::error!("the writer panicked");
+        }
+        self.store.close();
+        result.blocking_recv().unwrap_or(Err(Fatal::Closed))
+    }
+}
+
+/// Everything that a node is made of, before it runs.
+pub(crate) struct Parts<M: Machine> {
+    pub identity: Identity,
+    pub log: Log,
+    pub apply: Apply<M>,
+    pub journal: Arc<JournalShared>,
+    pub snapshots: Arc<Snapshots>,
+    pub progress: Arc<Progress>,
+    pub fatal: FatalCell,
+}
+
+/// Reads and checks everything on disk.
+pub(crate) fn open<M: Machine>(
+    config: &Config,
+    machine: M,
+    found: bool,
+) -> Result<(Opened, Parts<M>), StartError> {
+    let path = &config.data_dir;
+    if !found && !identity::exists(path) {
+        return Err(StartError::NotInitialised { dir: path.clone() });
+    }
+    let dir = DataDir::lock(path)?;
+    let store = Arc::new(Store::open(path, config.cache_bytes)?);
+    match assemble(config, &store, machine) {
+        Ok((parts, writer_thread)) => {
+            let writer = parts.log.writer.clone();
+            Ok((Opened { store, writer, writer_thread, _dir: dir }, parts))
+        }
+        Err(error) => {
+            store.close();
+            Err(error)
+        }
+    }
+}
+
+fn assemble<M: Machine>(
+    config: &Config,
+    store: &Arc<Store>,
+    machine: M,
+) -> Result<(Parts<M>, JoinHandle<()>), StartError> {
+    let path = &config.data_dir;
+    let named = |e| StartError::fatal(path, e);
+    let fatal = FatalCell::new();
+    let identity = identity::check_or_write(path, store, config.node_id, config.cluster_id)?;
+    let snapshots = Arc::new(Snapshots::open(path, identity.cluster)?);
+    let (shared, mark) = LogShared::open(path, store.clone(), fatal.clone())?;
+    let shared = Arc::new(shared);
+    let newest = snapshots.newest().and_then(|(meta, _)| meta.last_log_id);
+    check_reach(&shared, newest.as_ref()).map_err(named)?;
+    let journal = Arc::new(JournalShared::open(store.clone()).map_err(named)?);
+    let progress = Arc::new(Progress::new());
+    let (writer, thread) = writer::spawn(shared.clone(), mark);
+    let mut apply = Apply::new(
+        machine,
+        journal.clone(),
+        snapshots.clone(),
+        writer.clone(),
+        progress.clone(),
+        fatal.clone(),
+    );
+    if let Err(e) = apply.restore_newest() {
+        writer.send(Job::Stop);
+        // Why the restore failed matters, not how the idle writer ended.
+        let _ = thread.join();
+        return Err(named(e));
+    }
+    let log = Log { shared, writer };
+    Ok((Parts { identity, log, apply, journal, snapshots, progress, fatal }, thread))
+}
+
+/// Checks that log and snapshot together hold everything that is known to be committed.
+fn check_reach(log: &LogShared, snapshot: Option<&LogId>) -> Result<(), Fatal> {
+    let index = |id: Option<&LogId>| id.map_or(0, |id| id.index());
+    let committed = index(log.committed().as_ref());
+    let purged = index(log.purged().as_ref());
+    let reach = log.last_index().max(index(snapshot));
+    if committed > reach {
+        let detail = format!("it ends there, although index {committed} is committed");
+        return Err(Fatal::damaged(What::Log, format!("index {reach}"), detail));
+    }
+    if purged > index(snapshot) {
+        let place = snapshot.map_or("no file".into(), |id| format!("index {}", id.index()));
+        let detail = format!("the log begins after index {purged}");
+        return Err(Fatal::damaged(What::Snapshot, place, detail));
+    }
+    Ok(())
+}

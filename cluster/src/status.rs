@@ -1,0 +1,53 @@
+//! What a node tells about itself. Must not know how anything is done.
+
+use crate::store::identity::{ClusterId, hex};
+use crate::store::scrub::ScrubReport;
+
+/// What a node is in its cluster at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Receives the log without a vote.
+    Learner,
+    /// Follows a leader, or waits for one.
+    Follower,
+    /// Asks for votes.
+    Candidate,
+    /// Leads.
+    Leader,
+    /// Stops, or has stopped.
+    Stopped,
+}
+
+/// A node's state at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The cluster, drawn at random when it was founded.
+    pub cluster_id: ClusterId,
+    /// This node.
+    pub node_id: u64,
+    /// What it is at the moment.
+    pub role: Role,
+    /// The current term.
+    pub term: u64,
+    /// The current leader, if known.
+    pub leader: Option<u64>,
+    /// The last index of the log.
+    pub last_log_index: u64,
+    /// The last index that is applied and published.
+    pub applied_index: u64,
+    /// The last index that the newest snapshot contains.
+    pub snapshot_index: Option<u64>,
+    /// Size of the newest snapshot.
+    pub snapshot_bytes: u64,
+    /// Size of the store that holds log and journal.
+    pub store_bytes: u64,
+    /// What the background check of the journal has found.
+    pub scrub: ScrubReport,
+}
+
+impl Status {
+    /// The cluster id as people see it.
+    pub fn cluster_id_hex(&self) -> String {
+        hex(&self.cluster_id)
+    }
+}

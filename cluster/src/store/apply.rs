@@ -1,0 +1,252 @@
+//! Applying what is committed: the machine, its journal and its snapshots behind the engine's
+//! state machine.
+//!
+//! For each batch, in this order: decode, apply, insert the journal's records, publish, and only
+//! then answer those who proposed. A command that does not decode stops the node. Must not know
+//! what a command means.
+
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::{Stream, StreamExt};
+use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend};
+use tokio::sync::watch;
+
+use super::journal::JournalShared;
+use super::snapshot::{Builder, Snapshots, file_error};
+use super::snapshot_file::Reader;
+use super::writer::{Job, WriterHandle};
+use crate::error::{Fatal, What};
+use crate::fatal::FatalCell;
+use crate::limits::APPLY_BATCH_MAX_ENTRIES;
+use crate::types::{
+    LogId, Outcome, Proposed, Snapshot, SnapshotData, SnapshotMeta, StoredMembership, TypeConfig,
+};
+use crate::{Machine, Record, Stamp};
+
+/// How far this node has applied and published, for everyone who waits for it.
+pub(crate) struct Progress {
+    published: AtomicU64,
+    watch: watch::Sender<u64>,
+    /// Bytes of commands applied since the newest snapshot.
+    pub since_snapshot_bytes: AtomicU64,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Progress {
+        Progress {
+            published: AtomicU64::new(0),
+            watch: watch::Sender::new(0),
+            since_snapshot_bytes: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn published(&self) -> u64 {
+        self.published.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.watch.subscribe()
+    }
+
+    fn publish(&self, index: u64) {
+        self.published.store(index, Ordering::Release);
+        self.watch.send_replace(index);
+    }
+}
+
+/// The machine with everything that applying touches.
+pub(crate) struct Apply<M: Machine> {
+    pub(crate) machine: M,
+    journal: Arc<JournalShared>,
+    snapshots: Arc<Snapshots>,
+    writer: WriterHandle,
+    progress: Arc<Progress>,
+    fatal: FatalCell,
+    last_applied: Option<LogId>,
+    membership: StoredMembership,
+}
+
+/// What an entry waits for.
+type Answer = (Option<ApplyResponder<TypeConfig>>, Outcome);
+
+impl<M: Machine> Apply<M> {
+    pub(crate) fn new(
+        machine: M,
+        journal: Arc<JournalShared>,
+        snapshots: Arc<Snapshots>,
+        writer: WriterHandle,
+        progress: Arc<Progress>,
+        fatal: FatalCell,
+    ) -> Apply<M> {
+        Apply {
+            machine,
+            journal,
+            snapshots,
+            writer,
+            progress,
+            fatal,
+            last_applied: None,
+            membership: StoredMembership::default(),
+        }
+    }
+
+    /// Restores the newest snapshot, if there is one, and checks that the journal reaches as far.
+    pub(crate) fn restore_newest(&mut self) -> Result<(), Fatal> {
+        let Some((meta, path, file)) = self.snapshots.read()? else {
+            return Ok(());
+        };
+        self.restore(&meta, &path, file)?;
+        for (chain, head) in self.machine.heads() {
+            let found = self.journal.head(&chain);
+            if found < head {
+                return Err(Fatal::damaged(
+                    What::Journal,
+                    format!("chain {}, record {}", chain.escape_ascii(), found + 1),
+                    format!("it ends there, although the snapshot knows of records up to {head}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, meta: &SnapshotMeta, path: &Path, file: File) -> Result<(), Fatal> {
+        let error = |e: io::Error| file_error(path, "reading", &e);
+        let mut reader = Reader::new(BufReader::new(file)).map_err(error)?;
+        let restored = self.machine.restore(&mut reader);
+        // A damaged file is named as such, whatever the machine made of it.
+        reader.finish().map_err(error)?;
+        restored.map_err(|e| {
+            Fatal::damaged(What::Snapshot, path.display().to_string(), e.to_string())
+        })?;
+        self.last_applied = meta.last_log_id;
+        self.membership = meta.last_membership.clone();
+        self.progress.since_snapshot_bytes.store(0, Ordering::Relaxed);
+        self.publish();
+        Ok(())
+    }
+
+    fn publish(&mut self) {
+        let index = self.last_applied.map_or(0, |id| id.index());
+        self.machine.publish(index);
+        self.progress.publish(index);
+    }
+
+    fn apply_batch(&mut self, batch: Vec<EntryResponder<TypeConfig>>) -> Result<(), Fatal> {
+        let mut records = Vec::new();
+        let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
+        for (entry, responder) in batch {
+            let outcome = match entry.payload {
+                EntryPayload::Blank => Outcome(None),
+                EntryPayload::Membership(membership) => {
+                    self.membership = StoredMembership::new(Some(entry.log_id), membership);
+                    Outcome(None)
+                }
+                EntryPayload::Normal(command) => {
+                    self.apply_command(entry.log_id.index(), &command, &mut records)?
+                }
+            };
+            self.last_applied = Some(entry.log_id);
+            answers.push((responder, outcome));
+        }
+        self.journal.append(records)?;
+        self.publish();
+        for (responder, outcome) in answers {
+            if let Some(responder) = responder {
+                responder.send(outcome);
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_command(
+        &mut self,
+        index: u64,
+        proposed: &Proposed,
+        records: &mut Vec<Record>,
+    ) -> Result<Outcome, Fatal> {
+        let command = M::decode_command(&proposed.bytes)
+            .map_err(|e| Fatal::Undecodable { index, detail: e.0 })?;
+        let stamp = Stamp { index, at_ms: proposed.at_ms };
+        // A machine that panics leaves its state unknown: it is never used again.
+        let applied = catch_unwind(AssertUnwindSafe(|| self.machine.apply(stamp, command)))
+            .map_err(|_| Fatal::MachinePanicked { index })?;
+        records.extend(applied.records);
+        let bytes = proposed.bytes.len() as u64;
+        self.progress.since_snapshot_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(Outcome(Some(Box::new(applied.reply))))
+    }
+
+    fn meta(&self) -> SnapshotMeta {
+        SnapshotMeta { last_log_id: self.last_applied, last_membership: self.membership.clone() }
+    }
+
+    async fn install(&mut self, meta: &SnapshotMeta, from: File) -> Result<(), Fatal> {
+        // Never backwards.
+        if meta.last_log_id <= self.last_applied {
+            return Ok(());
+        }
+        let (snapshots, received) = (self.snapshots.clone(), meta.clone());
+        let temp = tokio::task::spawn_blocking(move || snapshots.receive(&received, from))
+            .await
+            .unwrap_or(Err(Fatal::Closed))?;
+        self.writer.ask(Job::Barrier).await?;
+        self.snapshots.adopt(&temp, meta)?;
+        match self.snapshots.read()? {
+            Some((meta, path, file)) => self.restore(&meta, &path, file),
+            None => Err(Fatal::damaged(What::Snapshot, "snapshots", "it is gone")),
+        }
+    }
+}
+
+impl<M: Machine> RaftStateMachine<TypeConfig> for Apply<M> {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = Builder<M>;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        Ok((self.last_applied, self.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut batches = entries.ready_chunks(APPLY_BATCH_MAX_ENTRIES);
+        while let Some(batch) = batches.next().await {
+            let batch = batch.into_iter().collect::<Result<Vec<_>, _>>()?;
+            let applied = self.apply_batch(batch);
+            self.fatal.check(applied)?;
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder<M> {
+        self.progress.since_snapshot_bytes.store(0, Ordering::Relaxed);
+        Builder {
+            frozen: Arc::new(self.machine.freeze()),
+            meta: self.meta(),
+            snapshots: self.snapshots.clone(),
+            writer: self.writer.clone(),
+            fatal: self.fatal.clone(),
+        }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: SnapshotData,
+    ) -> Result<(), io::Error> {
+        let installed = self.install(meta, snapshot.file).await;
+        Ok(self.fatal.check(installed)?)
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        let read = self.fatal.check(self.snapshots.read())?;
+        Ok(read.map(|(meta, _, file)| Snapshot { meta, snapshot: SnapshotData { file } }))
+    }
+}

@@ -1,0 +1,116 @@
+//! The upkeep actor: what must be done because time has passed.
+//!
+//! Expired tokens leave the state by a command, not by a timer, so that every replica forgets the
+//! same. The core says whether such a command is due. When API keys were last used is collected
+//! here and reported once a minute.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tracing::warn;
+
+use super::{Call, CommandError, Proposals};
+use crate::{
+    clock,
+    domain::{self, Action, ApiKeyId, Millis},
+    limits, mint,
+    verify::Views,
+};
+
+const ROUND_EVERY: Duration = Duration::from_secs(1);
+/// Rounds between two reports of key use.
+const ROUNDS_PER_REPORT: u32 = 60;
+
+/// When API keys were last used on this node, until it is reported. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct KeyUse(Arc<Mutex<BTreeMap<ApiKeyId, Millis>>>);
+
+impl KeyUse {
+    /// Notes that a key was used. When [`limits::KEY_USES_REMEMBERED_MAX`] others are waiting to be
+    /// reported, this use goes unnoted.
+    pub fn note(&self, key: ApiKeyId, at: Millis) {
+        let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if uses.len() < limits::KEY_USES_REMEMBERED_MAX || uses.contains_key(&key) {
+            uses.insert(key, at);
+        }
+    }
+
+    fn drain(&self) -> Vec<(ApiKeyId, Millis)> {
+        let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *uses).into_iter().collect()
+    }
+}
+
+/// The only message: another second has passed.
+pub(super) struct Round;
+
+/// What the actor is started with, and again after a crash.
+#[derive(Clone)]
+pub(super) struct Arguments {
+    pub(super) node: u64,
+    pub(super) proposals: Proposals,
+    pub(super) views: Views,
+    pub(super) key_use: KeyUse,
+    pub(super) may_serve: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// The actor and the rounds that it has made.
+pub(super) struct UpkeepActor;
+
+impl Actor for UpkeepActor {
+    type Msg = Round;
+    type State = (Arguments, u32);
+    type Arguments = Arguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Round>,
+        arguments: Arguments,
+    ) -> Result<(Arguments, u32), ActorProcessingErr> {
+        myself.send_interval(ROUND_EVERY, || Round);
+        Ok((arguments, 0))
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<Round>,
+        _round: Round,
+        (arguments, rounds): &mut (Arguments, u32),
+    ) -> Result<(), ActorProcessingErr> {
+        *rounds = rounds.wrapping_add(1);
+        if !(arguments.may_serve)() {
+            return Ok(());
+        }
+        if let Err(error) = arguments.round(*rounds).await {
+            warn!(%error, "upkeep was put off");
+        }
+        Ok(())
+    }
+}
+
+impl Arguments {
+    async fn round(&self, rounds: u32) -> Result<(), CommandError> {
+        if rounds.is_multiple_of(ROUNDS_PER_REPORT) {
+            let uses = self.key_use.drain();
+            if !uses.is_empty() {
+                self.propose(Action::TouchApiKeys(uses)).await?;
+            }
+        }
+        while self.views.load().state.is_tick_due(clock::now_ms()) {
+            self.propose(Action::Tick(())).await?;
+        }
+        Ok(())
+    }
+
+    async fn propose(&self, action: Action) -> Result<(), CommandError> {
+        let call = Call {
+            actor: domain::Actor::Node(self.node),
+            request_id: format!("node-{}-{:032x}", self.node, mint::ulid()),
+        };
+        self.proposals.propose(call, action).await.map(|_| ())
+    }
+}

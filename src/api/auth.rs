@@ -1,0 +1,229 @@
+//! Authority: who calls, and whether they may.
+//!
+//! Authority is a type. A handler that takes a [`Caller`] of some permission runs only for a live
+//! API key that holds it, and one that takes an [`Operator`] only for a live operator key; a
+//! handler that takes neither has nobody to act for. A key is looked up in this node's view under
+//! the same lease as a token is verified: clock first, then the lease, then the view. Knows
+//! nothing of what a handler does.
+
+use std::{marker::PhantomData, sync::Arc};
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, header, request::Parts},
+};
+
+use super::{
+    App,
+    freshness::unavailable,
+    problem::{Code, Problem},
+    request::RequestId,
+};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    actors::Call,
+    clock,
+    domain::{Actor, ApiKey, Hash, OperatorKey, OrgId, Permission, Tenant},
+    secrets::{self, KeyKind},
+    token,
+    verify::View,
+};
+
+/// A permission as a type.
+pub trait Requires: Send + Sync + 'static {
+    /// The permission that an API key must hold.
+    const PERMISSION: Permission;
+}
+
+macro_rules! permissions {
+    ($($name:ident),+ $(,)?) => {
+        /// The permissions as types, for [`Caller`].
+        pub mod perm {
+            $(
+                #[doc = concat!("See [`crate::domain::Permission::", stringify!($name), "`].")]
+                #[derive(Debug, Clone, Copy)]
+                pub enum $name {}
+
+                impl super::Requires for $name {
+                    const PERMISSION: super::Permission = super::Permission::$name;
+                }
+            )+
+        }
+    };
+}
+
+permissions! {
+    AgentsRead, AgentsWrite, TokensIssue, TokensRead, TokensRevoke, ApiKeysRead, ApiKeysWrite,
+    AuditRead,
+}
+
+/// An API key that is alive and holds permission `P`.
+#[derive(Debug)]
+pub struct Caller<P> {
+    /// The key.
+    pub key: Arc<ApiKey>,
+    /// The request's id.
+    pub request_id: String,
+    permission: PhantomData<P>,
+}
+
+impl<P> Caller<P> {
+    /// What the caller sees and changes.
+    pub fn tenant(&self) -> Tenant {
+        self.key.tenant
+    }
+
+    /// The caller's organisation.
+    pub fn org(&self) -> OrgId {
+        self.key.tenant.org
+    }
+
+    /// A call of an actor on the caller's authority.
+    pub fn call(&self) -> Call {
+        Call { actor: Actor::ApiKey(self.key.id), request_id: self.request_id.clone() }
+    }
+}
+
+/// An operator key that exists.
+#[derive(Debug)]
+pub struct Operator {
+    /// The key.
+    pub key: Arc<OperatorKey>,
+    /// The request's id.
+    pub request_id: String,
+}
+
+impl Operator {
+    /// A call of an actor on the operator's authority.
+    pub fn call(&self) -> Call {
+        Call { actor: Actor::Operator(self.key.id), request_id: self.request_id.clone() }
+    }
+}
+
+impl<P: Requires> FromRequestParts<App> for Caller<P> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let presented = Presented::read(&parts.headers)?;
+        let now_ms = clock::now_ms();
+        let key = match authenticate(app, now_ms, &presented)? {
+            Known::ApiKey(key) => key,
+            Known::Operator(_) => {
+                return Err(wrong_kind("an API key (rai_pk_…)", "an operator key"));
+            }
+        };
+        if !key.permissions.contains(P::PERMISSION) {
+            return Err(lacks(P::PERMISSION));
+        }
+        app.key_use.note(key.id, now_ms);
+        Ok(Self { key, request_id: RequestId::of(&parts.extensions), permission: PhantomData })
+    }
+}
+
+impl FromRequestParts<App> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let presented = Presented::read(&parts.headers)?;
+        match authenticate(app, clock::now_ms(), &presented)? {
+            Known::Operator(key) => Ok(Self { key, request_id: RequestId::of(&parts.extensions) }),
+            Known::ApiKey(_) => Err(wrong_kind("an operator key (rai_op_…)", "an API key")),
+        }
+    }
+}
+
+/// The key that a request presents: spelled as a key is, not yet looked up.
+struct Presented {
+    kind: KeyKind,
+    hash: Hash,
+}
+
+impl Presented {
+    fn read(headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        let value = values.next().ok_or_else(missing)?;
+        if values.next().is_some() {
+            return Err(invalid("There is more than one Authorization header. Send one."));
+        }
+        let (scheme, text) = value
+            .to_str()
+            .ok()
+            .and_then(|value| value.trim().split_once(' '))
+            .ok_or_else(missing)?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(missing());
+        }
+        let text = text.trim();
+        if token::Prefix::split(text).is_some() {
+            return Err(invalid(
+                "That is an agent's token, not an API key. A token is what POST \
+                 /v1/tokens/verify checks; to call this API, send an API key (rai_pk_…).",
+            ));
+        }
+        // The checksum tells a truncated or mistyped key apart offline.
+        let (kind, _) = secrets::parse(text)
+            .map_err(|why| invalid(format!("That is not a key as it was given out: {why}.")))?;
+        if matches!(kind, KeyKind::AgentLive | KeyKind::AgentTest) {
+            return Err(invalid(
+                "That is an agent's secret key, with which it signs token requests. To call this \
+                 API, send an API key (rai_pk_…).",
+            ));
+        }
+        Ok(Self { kind, hash: Sha256::digest(text).into() })
+    }
+}
+
+/// A key that exists and is alive.
+#[derive(Debug)]
+enum Known {
+    ApiKey(Arc<ApiKey>),
+    Operator(Arc<OperatorKey>),
+}
+
+/// The clock was read before: `now_ms`. Then comes the lease, then the view.
+fn authenticate(app: &App, now_ms: u64, presented: &Presented) -> Result<Known, Problem> {
+    if !app.handle.may_serve() {
+        return Err(unavailable());
+    }
+    look_up(&app.views.load(), now_ms, presented).ok_or_else(|| {
+        invalid(
+            "No key like this is alive: it was never made here, or it was deleted, disabled, \
+             rotated or ran out.",
+        )
+    })
+}
+
+fn look_up(view: &View, now_ms: u64, presented: &Presented) -> Option<Known> {
+    let state = &view.state;
+    if presented.kind == KeyKind::Operator {
+        return state.operator_by_secret_hash(&presented.hash).cloned().map(Known::Operator);
+    }
+    let at = now_ms.max(state.clock);
+    state.api_key_by_secret_hash(&presented.hash, at).cloned().map(Known::ApiKey)
+}
+
+fn missing() -> Problem {
+    Problem::new(
+        Code::MISSING_API_KEY,
+        "Send the header Authorization: Bearer <key>, with an API key (rai_pk_…) or, on the \
+         routes for operators, an operator key (rai_op_…).",
+    )
+}
+
+fn invalid(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
+    let challenge = Some("Bearer realm=\"authrai\", error=\"invalid_token\"");
+    Problem { challenge, ..Problem::new(Code::INVALID_API_KEY, detail) }
+}
+
+fn wrong_kind(wanted: &str, got: &str) -> Problem {
+    Problem::new(Code::WRONG_KIND_OF_KEY, format!("This route takes {wanted}; this is {got}."))
+}
+
+fn lacks(permission: Permission) -> Problem {
+    let permission = permission.as_str();
+    Problem::new(
+        Code::MISSING_PERMISSION,
+        format!("This key does not hold the permission {permission}. Use one that does."),
+    )
+}

@@ -1,0 +1,137 @@
+//! Metrics: what this node counts about its API, in the Prometheus text format.
+//!
+//! One recorder for the process. Routes are labelled by their pattern, never by the path that was
+//! asked for, so that clients cannot make series. Knows nothing of what is served.
+
+use std::{
+    sync::{LazyLock, OnceLock},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{Method, StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use metrics::{Counter, counter, describe_counter, describe_histogram, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::verify::Reason;
+
+const REQUESTS: &str = "authrai_http_requests_total";
+const REQUEST_SECONDS: &str = "authrai_http_request_seconds";
+const VERDICTS: &str = "authrai_verdicts_total";
+
+/// Bounds of the latency histogram, seconds.
+const LATENCY_BUCKETS_S: &[f64] = &[
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0,
+    5.0,
+];
+
+static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+/// Installs the process's recorder, once. `None` when it could not be: another one is installed.
+fn recorder() -> Option<&'static PrometheusHandle> {
+    RECORDER
+        .get_or_init(|| {
+            let handle = PrometheusBuilder::new()
+                .set_buckets_for_metric(Matcher::Full(REQUEST_SECONDS.into()), LATENCY_BUCKETS_S)
+                .and_then(PrometheusBuilder::install_recorder)
+                .inspect_err(|error| tracing::warn!(%error, "metrics are not available"))
+                .ok()?;
+            describe_counter!(REQUESTS, "Requests answered, by route and status.");
+            describe_histogram!(REQUEST_SECONDS, "Time from request to answer, seconds.");
+            describe_counter!(VERDICTS, "Tokens verified, by verdict: valid, or the reason.");
+            Some(handle)
+        })
+        .as_ref()
+}
+
+/// Starts counting.
+pub(super) fn install() {
+    recorder();
+}
+
+/// `/metrics`, for the API's address or for one of its own.
+pub fn metrics_router() -> Router {
+    install();
+    Router::new().route("/metrics", get(render))
+}
+
+async fn render(_: Request) -> impl IntoResponse {
+    let text = recorder().map(PrometheusHandle::render).unwrap_or_default();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+}
+
+/// Counts a request that was answered.
+pub(super) fn request(method: &Method, route: &str, status: StatusCode, took: Duration) {
+    let method = known(method);
+    let status = status.as_u16().to_string();
+    let route = route.to_owned();
+    counter!(REQUESTS, "method" => method, "route" => route.clone(), "status" => status)
+        .increment(1);
+    histogram!(REQUEST_SECONDS, "method" => method, "route" => route).record(took);
+}
+
+/// A method's name, for a label: a client may send any word as a method.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// One counter a verdict: valid first, then every reason in its order. Registered once, so that
+/// counting a verdict is one atomic addition.
+static VERDICT_COUNTERS: LazyLock<Vec<Counter>> = LazyLock::new(|| {
+    let reasons = Reason::ALL.iter().map(|reason| reason.as_str());
+    std::iter::once("valid")
+        .chain(reasons)
+        .map(|verdict| counter!(VERDICTS, "verdict" => verdict))
+        .collect()
+});
+
+/// Counts a verdict: `None` is valid.
+pub(super) fn verdict(reason: Option<Reason>) {
+    let place = reason.map_or(0, |reason| reason as usize + 1);
+    if let Some(counter) = VERDICT_COUNTERS.get(place) {
+        counter.increment(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_counted_is_shown() {
+        install();
+        request(&Method::GET, "/v1/agents/{id}", StatusCode::OK, Duration::from_millis(1));
+        request(
+            &Method::from_bytes(b"BREW").unwrap(),
+            "unmatched",
+            StatusCode::NOT_FOUND,
+            Duration::ZERO,
+        );
+        verdict(None);
+        verdict(Some(Reason::InsufficientScope));
+        let text = recorder().unwrap().render();
+        for line in [
+            r#"authrai_http_requests_total{method="GET",route="/v1/agents/{id}",status="200"} "#,
+            r#"authrai_http_requests_total{method="other",route="unmatched",status="404"} "#,
+            r#"authrai_verdicts_total{verdict="valid"} "#,
+            r#"authrai_verdicts_total{verdict="insufficient_scope"} "#,
+            r#"authrai_http_request_seconds_bucket{method="GET",route="/v1/agents/{id}",le="0.001"} "#,
+        ] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Problems: the one form of every error answer (RFC 9457, `application/problem+json`).
+//!
+//! A [`Problem`] says what happened, why, and what to do, under a stable [`Code`] that programs can
+//! branch on. It travels through axum as an empty response that carries it, and the request layer
+//! writes the body, because only that knows the request's id. Knows nothing of what was refused,
+//! and is never given a secret.
+
+use std::{borrow::Cow, sync::Arc};
+
+use axum::{
+    body::Body,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// The media type of every error.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// One kind of error: its status, its name for programs, its title for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Code {
+    /// HTTP status.
+    pub status: u16,
+    /// Stable name.
+    pub name: &'static str,
+    /// Short, the same for every occurrence.
+    pub title: &'static str,
+}
+
+macro_rules! codes {
+    ($( $status:literal $constant:ident = $name:literal, $title:literal; )+) => {
+        impl Code {
+            $(
+                #[doc = $title]
+                pub const $constant: Code =
+                    Code { status: $status, name: $name, title: $title };
+            )+
+
+            /// Every kind of error, for the API's description.
+            pub const ALL: &'static [Code] = &[$( Code::$constant ),+];
+        }
+    };
+}
+
+codes! {
+    400 INVALID_JSON = "invalid_json", "The body is not valid JSON";
+    400 INVALID_QUERY = "invalid_query", "The query string cannot be read";
+    400 INVALID_HEADER = "invalid_header", "A header cannot be read";
+    400 WRONG_CONTENT_TYPE = "wrong_content_type", "The body is not declared as JSON";
+    400 BODY_INCOMPLETE = "body_incomplete", "The body ended early";
+    400 BAD_REQUEST = "bad_request", "The request cannot be read";
+    401 MISSING_API_KEY = "missing_api_key", "No API key";
+    401 INVALID_API_KEY = "invalid_api_key", "The key is not valid";
+    401 SIGNATURE_REQUIRED = "signature_required", "The agent must sign this request";
+    403 WRONG_KIND_OF_KEY = "wrong_kind_of_key", "The wrong kind of key";
+    403 MISSING_PERMISSION = "missing_permission", "The key lacks a permission";
+    403 FORBIDDEN = "forbidden", "Not permitted";
+    404 NOT_FOUND = "not_found", "Not found";
+    404 NO_SUCH_ROUTE = "no_such_route", "No such route";
+    405 METHOD_NOT_ALLOWED = "method_not_allowed", "Method not allowed";
+    408 REQUEST_TOO_SLOW = "request_too_slow", "The request arrived too slowly";
+    409 AGENT_PAUSED = "agent_paused", "The agent is paused";
+    409 AGENT_REVOKED = "agent_revoked", "The agent is revoked";
+    409 AGENT_KEY_REPLACED = "agent_key_replaced", "The agent's key was replaced";
+    409 LAST_ONE = "last_one", "The last one cannot be removed";
+    409 CONFLICT = "conflict", "In conflict with the present state";
+    413 BODY_TOO_LARGE = "body_too_large", "The body is too large";
+    422 VALIDATION_FAILED = "validation_failed", "The request is not valid";
+    422 INDEX_UNKNOWN = "index_unknown", "The log does not reach that far";
+    429 LIMIT_REACHED = "limit_reached", "A limit of the system is reached";
+    500 INTERNAL_ERROR = "internal_error", "Something went wrong inside";
+    500 AUDIT_DAMAGED = "audit_damaged", "The audit log is damaged";
+    503 VERIFICATION_UNAVAILABLE = "verification_unavailable", "This node cannot answer safely now";
+    503 INDEX_NOT_REACHED = "index_not_reached", "This node is still behind";
+    503 OVERLOADED = "overloaded", "Too much work at once";
+    503 NO_QUORUM = "no_quorum", "The cluster cannot take writes now";
+    503 OUTCOME_UNKNOWN = "outcome_unknown", "Whether it happened is not known";
+    503 SHUTTING_DOWN = "shutting_down", "This node is shutting down";
+    503 NOT_READY = "not_ready", "This node is not ready";
+    503 TIMED_OUT = "timed_out", "It took too long";
+}
+
+/// What is wrong with one field of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldError {
+    /// Where: a field of the body such as `scope[2]`, a query parameter, or a header.
+    #[schema(examples("ttl"))]
+    pub field: String,
+    /// What is wrong, and what would be right.
+    #[schema(examples("must be between 1 and 86400 seconds; got 86401"))]
+    pub message: String,
+}
+
+/// An error answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Which kind.
+    pub code: Code,
+    /// What happened this time, why, and what to do.
+    pub detail: Cow<'static, str>,
+    /// The faulty fields, of a 422 or a 400.
+    pub errors: Vec<FieldError>,
+    /// After how many seconds another try makes sense.
+    pub retry_after_s: Option<u64>,
+    /// The challenge of a 401.
+    pub challenge: Option<&'static str>,
+}
+
+/// The problem as it stands in a body.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemBody<'a> {
+    /// Names the kind of problem, as a URN: `urn:authrai:problem:` and the code.
+    #[serde(rename = "type")]
+    #[schema(examples("urn:authrai:problem:validation_failed"))]
+    pub kind: String,
+    /// The kind of problem in words; the same each time.
+    pub title: &'a str,
+    /// The HTTP status, once more.
+    #[schema(minimum = 400, maximum = 599)]
+    pub status: u16,
+    /// What happened this time, why, and what to do about it.
+    pub detail: &'a str,
+    /// The kind of problem for programs to branch on; never changes.
+    pub code: &'a str,
+    /// The `X-Request-Id` of this answer, for the log and for support.
+    pub request_id: &'a str,
+    /// Each faulty field of the request.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub errors: &'a [FieldError],
+}
+
+impl Problem {
+    /// A problem of this kind.
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        let retry_after_s = (code.status == 503 || code.status == 429).then_some(1);
+        let challenge = (code.status == 401).then_some("Bearer realm=\"authrai\"");
+        Self { code, detail: detail.into(), errors: Vec::new(), retry_after_s, challenge }
+    }
+
+    /// A request that is well-formed but wrong in these fields.
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        let detail = match errors.as_slice() {
+            [only] => format!("{} {}.", only.field, only.message),
+            many => format!("{} fields are not valid; see errors.", many.len()),
+        };
+        Self { errors, ..Self::new(Code::VALIDATION_FAILED, detail) }
+    }
+
+    /// A request that is well-formed but wrong in one field.
+    pub fn invalid_field(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::invalid(vec![FieldError { field: field.into(), message: message.into() }])
+    }
+
+    /// Names the faulty fields.
+    #[must_use]
+    pub fn with_errors(self, errors: Vec<FieldError>) -> Self {
+        Self { errors, ..self }
+    }
+
+    /// Says when another try makes sense.
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after_s: Some(seconds), ..self }
+    }
+
+    /// The bytes of the body.
+    fn body(&self, request_id: &str) -> Vec<u8> {
+        let body = ProblemBody {
+            kind: format!("urn:authrai:problem:{}", self.code.name),
+            title: self.code.title,
+            status: self.code.status,
+            detail: &self.detail,
+            code: self.code.name,
+            request_id,
+            errors: &self.errors,
+        };
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+
+    /// Fills `response`, whatever it was, with this problem. Headers that it has stay.
+    pub fn write_to(&self, response: Response, request_id: &str) -> Response {
+        let (mut parts, _) = response.into_parts();
+        parts.status = self.status();
+        parts.headers.remove(header::CONTENT_LENGTH);
+        parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        if let Some(seconds) = self.retry_after_s {
+            parts.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(challenge) = self.challenge {
+            let name: HeaderName = header::WWW_AUTHENTICATE;
+            parts.headers.insert(name, HeaderValue::from_static(challenge));
+        }
+        Response::from_parts(parts, Body::from(self.body(request_id)))
+    }
+
+    fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.code.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+/// How a problem travels until the request layer writes it.
+#[derive(Debug, Clone)]
+pub(super) struct Carried(pub Arc<Problem>);
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        response.extensions_mut().insert(Carried(Arc::new(self)));
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_codes_name_is_unique_and_its_status_is_an_error() {
+        for (place, code) in Code::ALL.iter().enumerate() {
+            assert!((400..600).contains(&code.status), "{}", code.name);
+            assert!(
+                Code::ALL[..place].iter().all(|other| other.name != code.name),
+                "{}",
+                code.name
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_problem_is_written_as_rfc_9457_has_it() {
+        let problem = Problem::invalid_field("ttl", "must be between 1 and 86400 seconds; got 0");
+        let response = problem.write_to(Response::default(), "req-1");
+        assert_eq!(response.status(), 422);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], MEDIA_TYPE);
+        let bytes = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(
+            body,
+            serde_json::json!({
+                "type": "urn:authrai:problem:validation_failed",
+                "title": "The request is not valid",
+                "status": 422,
+                "detail": "ttl must be between 1 and 86400 seconds; got 0.",
+                "code": "validation_failed",
+                "request_id": "req-1",
+                "errors": [
+                    {"field": "ttl", "message": "must be between 1 and 86400 seconds; got 0"}
+                ],
+            })
+        );
+    }
+
+    #[test]
+    fn who_may_come_back_is_told_when() {
+        for code in Code::ALL {
+            let response = Problem::new(*code, "x").write_to(Response::default(), "r");
+            let headers = response.headers();
+            let come_back = matches!(code.status, 429 | 503);
+            assert_eq!(headers.contains_key(header::RETRY_AFTER), come_back, "{}", code.name);
+            let challenge = code.status == 401;
+            assert_eq!(headers.contains_key(header::WWW_AUTHENTICATE), challenge, "{}", code.name);
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Schemas of what fields hold, built from the limits that validation applies, so that the API's
+//! description cannot say otherwise. Types without values: DTOs name them with `value_type`.
+
+use std::borrow::Cow;
+
+use serde_json::json;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        ArrayBuilder, KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type,
+        schema::AdditionalProperties,
+    },
+};
+
+use crate::{domain, limits, verify};
+
+/// Text without control characters.
+const TEXT: &str = "^[^\\u0000-\\u001F\\u007F-\\u009F]*$";
+/// The same, and not blank.
+const FILLED: &str = "^[^\\u0000-\\u001F\\u007F-\\u009F]*[^\\s\\u0000-\\u001F\\u007F-\\u009F][^\\u0000-\\u001F\\u007F-\\u009F]*$";
+const SCOPE: &str = "^(\\*|[A-Za-z0-9_:-]+(\\.[A-Za-z0-9_:-]+)*(\\.\\*)?)$";
+const PUBLIC_KEY: &str = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$";
+
+macro_rules! schemas {
+    ($( $(#[$meta:meta])* $name:ident = $build:expr; )+) => { $(
+        $(#[$meta])*
+        #[derive(Debug)]
+        pub enum $name {}
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                RefOr::T($build.into())
+            }
+        }
+
+        impl ToSchema for $name {
+            fn name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+        }
+    )+
+
+    /// All of them, by name: parameters name some that no body does.
+    pub fn all() -> impl Iterator<Item = (String, RefOr<Schema>)> {
+        [$( (stringify!($name).to_owned(), $name::schema()) ),+].into_iter()
+    }
+    };
+}
+
+fn string() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
+}
+
+/// Text for people with at most so many characters.
+fn text(chars_max: usize, example: &str) -> ObjectBuilder {
+    string().max_length(Some(chars_max)).pattern(Some(TEXT)).examples([json!(example)])
+}
+
+/// The same, and not blank.
+fn filled(chars_max: usize, example: &str) -> ObjectBuilder {
+    text(chars_max, example).min_length(Some(1)).pattern(Some(FILLED))
+}
+
+/// An id with this prefix.
+fn id(prefix: &str) -> ObjectBuilder {
+    string()
+        .pattern(Some(format!("^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$")))
+        .examples([json!(format!("{prefix}_01j1qz4zk8e6m2v7x9c3b5n0ah"))])
+}
+
+fn words(words: impl IntoIterator<Item = &'static str>) -> ObjectBuilder {
+    string().enum_values(Some(words))
+}
+
+fn integer(least: u64, most: u64) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(least as f64))
+        .maximum(Some(most as f64))
+}
+
+fn scopes(least: usize) -> ArrayBuilder {
+    ArrayBuilder::new()
+        .items(string().pattern(Some(SCOPE)).max_length(Some(limits::SCOPE_MAX_BYTES)))
+        .min_items(Some(least))
+        .max_items(Some(limits::SCOPES_MAX))
+        .unique_items(true)
+        .examples([json!(["secrets.read", "db.write"])])
+}
+
+fn metadata(entry: impl Into<Schema>) -> ObjectBuilder {
+    let key = filled(limits::METADATA_KEY_MAX_CHARS, "region");
+    ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .max_properties(Some(limits::METADATA_ENTRIES_MAX))
+        .property_names(Some(Schema::from(key)))
+        .additional_properties(Some(AdditionalProperties::RefOr(RefOr::T(entry.into()))))
+        .examples([json!({"region": "eu-west-1"})])
+}
+
+schemas! {
+    /// A name or an owner.
+    Name = filled(limits::NAME_MAX_CHARS, "data-processor");
+    /// A description, a model or a framework.
+    Description = text(limits::DESCRIPTION_MAX_CHARS, "Cleans the nightly export");
+    /// What a token is for.
+    Intent = text(limits::INTENT_MAX_CHARS, "Rotate the database password");
+    /// Where a token may be used.
+    TargetService = filled(limits::TARGET_SERVICE_MAX_CHARS, "billing-api");
+    /// What a token is to allow.
+    Scopes = scopes(1);
+    /// What a token must allow.
+    RequiredScopes = scopes(0);
+    /// How long a token is to live.
+    TtlSeconds = integer(1, limits::TTL_MAX_S);
+    /// How long an old secret goes on.
+    GraceSeconds = integer(0, limits::ROTATION_GRACE_MAX_S);
+    /// What an agent's owner wants to remember of it.
+    Metadata = metadata(text(limits::METADATA_VALUE_MAX_CHARS, "eu-west-1"));
+    /// Entries of metadata to set, or to remove where null.
+    MetadataPatch = metadata(
+        text(limits::METADATA_VALUE_MAX_CHARS, "eu-west-1")
+            .schema_type(utoipa::openapi::schema::SchemaType::Array(vec![Type::String, Type::Null])),
+    );
+    /// The public half of an Ed25519 key: base64url of 32 bytes, without padding.
+    PublicKey = string()
+        .pattern(Some(PUBLIC_KEY))
+        .examples([json!("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")]);
+    /// A point in time, UTC.
+    Timestamp = string()
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+        .examples([json!("2026-07-01T14:00:00Z")]);
+    /// A point in time that is still to come.
+    FutureTimestamp = string()
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+        .examples([json!("2099-01-01T00:00:00Z")]);
+    /// A right that an API key can hold.
+    Permission = words(domain::Permission::ALL.iter().map(|known| known.as_str()));
+    /// Rights, none twice.
+    Permissions = ArrayBuilder::new()
+        .items(words(domain::Permission::ALL.iter().map(|known| known.as_str())))
+        .min_items(Some(1))
+        .unique_items(true)
+        .examples([json!(["agents:read", "tokens:issue"])]);
+    /// `live` or `test`: two worlds that never see each other.
+    Environment = words(["live", "test"]);
+    /// Whether an agent may act.
+    AgentStatus = words(["active", "paused", "revoked"]);
+    /// What an agent's status can be set to.
+    SettableStatus = words(["active", "paused"]);
+    /// What happens to a token request that no policy matches.
+    DefaultEffect = words(["allow", "deny"]);
+    /// Why a token is not good, the first that applies in this order.
+    Reason = words(verify::Reason::ALL.iter().map(|reason| reason.as_str()));
+    /// Always true.
+    True = ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([true]));
+    /// Always false.
+    False = ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([false]));
+    /// What a node is at the moment.
+    NodeRole = words(["learner", "follower", "candidate", "leader", "stopped"]);
+    /// What a signing key may do.
+    SigningKeyStatus = words(["active", "retired", "revoked"]);
+    /// An agent's id.
+    AgentId = id("agent");
+    /// A token's id.
+    TokenId = id("tok");
+    /// An API key's id.
+    ApiKeyId = id("key");
+    /// An operator key's id.
+    OperatorKeyId = id("op");
+    /// A signing key's id, the `kid` of what it signs.
+    SigningKeyId = id("sig");
+    /// A policy's id.
+    PolicyId = id("pol");
+    /// An audit event's id.
+    EventId = id("evt");
+    /// The name of an audit event.
+    EventName = string()
+        .pattern(Some("^[a-z_]+\\.[a-z_]+$"))
+        .max_length(Some(limits::EVENT_NAME_MAX_BYTES))
+        .examples([json!("token.issued")]);
+    /// What kind of actor caused an event.
+    ActorType = words(["api_key", "operator_key", "node", "setup"]);
+    /// Who caused an event.
+    ActorId = string()
+        .pattern(Some("^((key|op)_[0-7][0-9a-hjkmnp-tv-z]{25}|0|[1-9][0-9]{0,18}|setup)$"))
+        .examples([json!("key_01j1qz4zk8e6m2v7x9c3b5n0ah")]);
+    /// A SHA-256 in lowercase hex.
+    HashHex = string()
+        .pattern(Some("^[0-9a-f]{64}$"))
+        .examples([json!("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]);
+    /// How an export is written.
+    ExportFormatName = words(["json", "csv"]);
+    /// An organisation's id.
+    OrganizationId = id("org");
+}

@@ -1,0 +1,197 @@
+//! The cluster, its signing keys and its operator keys on the wire.
+
+use authrai_cluster::{Role, Status};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{name, schema, time, time_s};
+use crate::{
+    api::fields::{Fields, FromFields},
+    domain::{self, Action, OperatorKeyId},
+    mint,
+    secrets::{KeyKind, Secret},
+};
+
+/// The cluster as this node sees it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Cluster {
+    /// Drawn when the cluster was founded, in hex.
+    #[schema(examples("5f1d7a4c9be03d62"))]
+    pub cluster_id: String,
+    /// The node that leads, if this one knows.
+    #[schema(required)]
+    pub leader: Option<u64>,
+    /// The term of that leadership.
+    pub term: u64,
+    /// This node.
+    pub node: ClusterNode,
+}
+
+/// A node.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ClusterNode {
+    /// Its id.
+    pub id: u64,
+    /// What it is at the moment.
+    #[schema(value_type = schema::NodeRole)]
+    pub role: &'static str,
+    /// Whether it may answer reads and verify tokens.
+    pub may_serve: bool,
+    /// The last entry of its log.
+    pub last_log_index: u64,
+    /// The last entry that it has applied.
+    pub applied_index: u64,
+    /// The last entry that its newest snapshot holds.
+    #[schema(required)]
+    pub snapshot_index: Option<u64>,
+    /// Size of that snapshot, in bytes.
+    pub snapshot_bytes: u64,
+    /// Size of its log and journal, in bytes.
+    pub store_bytes: u64,
+}
+
+impl Cluster {
+    /// What a node's status says.
+    pub fn new(status: &Status, may_serve: bool) -> Self {
+        Self {
+            cluster_id: status.cluster_id_hex(),
+            leader: status.leader,
+            term: status.term,
+            node: ClusterNode {
+                id: status.node_id,
+                role: role(status.role),
+                may_serve,
+                last_log_index: status.last_log_index,
+                applied_index: status.applied_index,
+                snapshot_index: status.snapshot_index,
+                snapshot_bytes: status.snapshot_bytes,
+                store_bytes: status.store_bytes,
+            },
+        }
+    }
+}
+
+const fn role(role: Role) -> &'static str {
+    match role {
+        Role::Learner => "learner",
+        Role::Follower => "follower",
+        Role::Candidate => "candidate",
+        Role::Leader => "leader",
+        Role::Stopped => "stopped",
+    }
+}
+
+/// The public half of a key with which a node signs tokens.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SigningKey {
+    /// Its id, the `kid` of the tokens that it signed.
+    #[schema(value_type = schema::SigningKeyId)]
+    pub kid: String,
+    /// The node that holds the private half.
+    pub node_id: u64,
+    /// The public half.
+    #[schema(value_type = schema::PublicKey)]
+    pub public_key: String,
+    /// `active` signs; `retired` only verifies; of a `revoked` one every token is dead.
+    #[schema(value_type = schema::SigningKeyStatus)]
+    pub status: &'static str,
+    /// When it was registered.
+    #[schema(value_type = schema::Timestamp)]
+    pub created_at: String,
+    /// From when on it no longer signs.
+    #[schema(value_type = Option<schema::Timestamp>, required)]
+    pub retired_at: Option<String>,
+    /// When it was revoked.
+    #[schema(value_type = Option<schema::Timestamp>, required)]
+    pub revoked_at: Option<String>,
+    /// When the last token that it signed expires; null when it signed none.
+    #[schema(value_type = Option<schema::Timestamp>, required)]
+    pub last_token_expires_at: Option<String>,
+}
+
+impl From<&domain::SigningKey> for SigningKey {
+    fn from(key: &domain::SigningKey) -> Self {
+        let status = match (key.revoked_at, key.retired_at) {
+            (Some(_), _) => "revoked",
+            (None, Some(_)) => "retired",
+            (None, None) => "active",
+        };
+        Self {
+            kid: key.id.to_string(),
+            node_id: key.node,
+            public_key: URL_SAFE_NO_PAD.encode(key.public_key),
+            status,
+            created_at: time(key.created_at),
+            retired_at: key.retired_at.map(time),
+            revoked_at: key.revoked_at.map(time),
+            last_token_expires_at: (key.last_expiry > 0).then(|| time_s(key.last_expiry)),
+        }
+    }
+}
+
+/// A new operator key.
+#[derive(Debug, PartialEq, Eq, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateOperatorKey {
+    /// Its name, for people.
+    #[schema(value_type = schema::Name)]
+    pub name: String,
+}
+
+impl FromFields for CreateOperatorKey {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self { name: fields.required("name", name)? })
+    }
+}
+
+impl CreateOperatorKey {
+    /// What the core is asked for, and the secret that opens the new key.
+    pub fn into_action(self) -> (Action, Secret) {
+        let secret = Secret::mint(KeyKind::Operator);
+        let action = Action::CreateOperatorKey(domain::CreateOperatorKey {
+            id: OperatorKeyId::from_ulid(mint::ulid()),
+            name: self.name,
+            secret_hash: secret.hash(),
+            last_four: secret.last_four().to_owned(),
+        });
+        (action, secret)
+    }
+}
+
+/// An operator key.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OperatorKey {
+    /// Its id.
+    #[schema(value_type = schema::OperatorKeyId)]
+    pub id: String,
+    /// Its name, for people.
+    pub name: String,
+    /// The key itself where it was just made, shown this once; masked everywhere else.
+    #[schema(examples("rai_op_…x7Qz"))]
+    pub key: String,
+    /// When it was created.
+    #[schema(value_type = schema::Timestamp)]
+    pub created_at: String,
+}
+
+impl OperatorKey {
+    /// The key as it is shown whenever it is listed.
+    pub fn masked(key: &domain::OperatorKey) -> Self {
+        Self::shown(key, format!("{}…{}", KeyKind::Operator.prefix(), key.last_four))
+    }
+
+    /// The key as it is shown once.
+    pub fn with_secret(key: &domain::OperatorKey, secret: &Secret) -> Self {
+        Self::shown(key, secret.expose().to_owned())
+    }
+
+    fn shown(key: &domain::OperatorKey, text: String) -> Self {
+        Self {
+            id: key.id.to_string(),
+            name: key.name.clone(),
+            key: text,
+            created_at: time(key.created_at),
+        }
+    }
+}

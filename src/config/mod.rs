@@ -1,0 +1,122 @@
+//! Configuration: what an operator may choose, each key with its default, its bounds and its
+//! documentation in one place.
+//!
+//! A value comes from a flag, else from the environment, else from the TOML file, else from the
+//! default. A key that does not exist is an error that suggests the nearest one that does. The
+//! reference in `docs/configuration.md` is generated from here.
+//!
+//! Must not know what a key is used for, nor read anything but the file it is given.
+
+mod error;
+mod key;
+mod layers;
+mod setting;
+mod show;
+
+pub use error::{ConfigError, Problem};
+pub use key::{Initial, Key, Origin};
+pub use layers::{Flag, Profile, Resolved, Sources};
+pub use setting::{LogFormat, LogLevel, PublicUrl, Setting};
+pub use show::{as_json, as_toml, reference};
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+
+use key::settings;
+
+settings! {
+    /// A node's configuration, whole and checked.
+    #[derive(Debug, Clone)]
+    pub struct Config {
+        top {
+            /// The address on which the API answers. `0.0.0.0:8080` answers on every IPv4 address
+            /// of the machine; port 0 takes a free one. TLS is a reverse proxy's business.
+            listen: SocketAddr = "127.0.0.1:8080";
+
+            /// The URL under which clients reach the API, without `/v1`. It stands in the OpenAPI
+            /// document and is the default of `tokens.issuer`.
+            public_url: PublicUrl = from "`http://` and `listen`";
+
+            /// The directory that holds the replicated log, the snapshots and the audit journal.
+            /// One process at a time uses it.
+            data_dir: PathBuf = "/var/lib/authrai";
+
+            /// The number of this node in its cluster. Never give one node's number to another.
+            node_id: u64, in (1..=1_000_000) = "1";
+        }
+
+        /// Tokens.
+        section tokens: Tokens {
+            /// The `iss` claim of every token. The same on all nodes, and best left alone once
+            /// services check it offline.
+            issuer: String = from "`public_url`";
+
+            /// How many hours a signing key signs before the node makes a new one. The public half
+            /// of the old one stays published until its last token has expired.
+            key_rotation_hours: u64, in (1..=8_760) = "720";
+        }
+
+        /// Secrets.
+        section secrets: Secrets {
+            /// The file with the key that seals what must be stored and yet be readable, such as
+            /// the node's signing keys. Made when the cluster is founded, mode 0600. Keep a copy
+            /// of it apart from the data directory: a backup of either without the other is worth
+            /// little to a thief, and to you.
+            key_file: PathBuf = from "`secrets.key` in `data_dir`";
+        }
+
+        /// Metrics.
+        section metrics: Metrics {
+            /// The address on which `/metrics` answers, in Prometheus' format. The same address as
+            /// `listen` puts it beside the API, where `authrai dev` has it; empty switches it off.
+            listen: Option<SocketAddr> = "127.0.0.1:9464";
+        }
+
+        /// Logging, on standard error.
+        section log: Log {
+            /// `text`, for people, or `json`, one object a line.
+            format: LogFormat = "text";
+
+            /// The least severe level that is logged.
+            level: LogLevel = "info";
+        }
+
+        /// Storage.
+        section storage: Storage {
+            /// After how many log entries a new snapshot is written. Fewer make a start faster and
+            /// cost more writing.
+            snapshot_every_entries: u64, in (100..=100_000_000) = "100000";
+
+            /// Memory that the store may use as its cache, in MiB.
+            cache_mib: u64, in (16..=1_048_576) = "256";
+        }
+
+        /// The server.
+        section server: Server {
+            /// How many seconds a node that was told to stop waits for requests in flight.
+            shutdown_grace_s: u64, in (0..=600) = "20";
+        }
+
+        /// `authrai dev` alone; an error elsewhere.
+        section dev: Dev {
+            /// A fixed API key, for CI. The flag `--api-key` does the same but shows in the
+            /// machine's list of processes. `authrai key generate` makes one.
+            api_key: Option<SecretString> = "";
+        }
+    }
+}
+
+/// The URL of `listen`, as someone on the same machine would type it.
+pub fn local_url(listen: SocketAddr) -> String {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, listen.port()))
+}
+
+#[cfg(test)]
+mod tests;

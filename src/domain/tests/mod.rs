@@ -1,0 +1,13 @@
+//! The core's rules, each as a test: decide tables by noun, and the stored bytes.
+
+mod agent;
+mod api_key;
+mod caller;
+mod event;
+mod expiry;
+pub(crate) mod golden;
+mod operator_key;
+mod organization;
+mod signing_key;
+mod token;
+pub(crate) mod world;

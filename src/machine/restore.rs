@@ -1,0 +1,186 @@
+//! Reading a snapshot back. Everything is checked: order, references, counts, the end of the
+//! stream. What this program would not have written is refused, never skipped.
+
+use std::io::{BufReader, ErrorKind, Read};
+
+use super::snapshot::{BUFFER_BYTES, MAGIC, Record};
+use crate::{codec, domain::State};
+
+/// Longest record, in bytes.
+const RECORD_MAX_BYTES: u32 = 1024 * 1024;
+
+/// Why a snapshot could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Damaged {
+    #[error("the snapshot could not be read: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("this is not a snapshot that this version of AuthRAI can read")]
+    NotASnapshot,
+    #[error("record {0} of the snapshot: {1}")]
+    Record(u64, String),
+}
+
+/// The state that a snapshot holds.
+pub(super) fn read(from: &mut dyn Read) -> Result<State, Damaged> {
+    let mut from = BufReader::with_capacity(BUFFER_BYTES, from);
+    let mut magic = [0; MAGIC.len()];
+    from.read_exact(&mut magic).map_err(short)?;
+    if magic != *MAGIC {
+        return Err(Damaged::NotASnapshot);
+    }
+    let mut restore = Restore::default();
+    for number in 0.. {
+        let bytes = read_frame(&mut from, number)?;
+        let record =
+            codec::decode(&bytes).map_err(|error| Damaged::Record(number, error.to_string()))?;
+        if let Record::End(count) = record {
+            let no_more = from.read(&mut [0])? == 0;
+            return if restore.begun && count == number && no_more {
+                Ok(restore.state)
+            } else {
+                Err(Damaged::Record(number, "the end is not where it belongs".into()))
+            };
+        }
+        restore.take(record).map_err(|why| Damaged::Record(number, why.to_owned()))?;
+    }
+    Err(Damaged::NotASnapshot)
+}
+
+fn short(error: std::io::Error) -> Damaged {
+    match error.kind() {
+        ErrorKind::UnexpectedEof => Damaged::NotASnapshot,
+        _ => Damaged::Io(error),
+    }
+}
+
+fn read_frame(from: &mut impl Read, number: u64) -> Result<Vec<u8>, Damaged> {
+    let cut = |error: std::io::Error| match error.kind() {
+        ErrorKind::UnexpectedEof => Damaged::Record(number, "the snapshot is cut off".into()),
+        _ => Damaged::Io(error),
+    };
+    let mut length = [0; 4];
+    from.read_exact(&mut length).map_err(cut)?;
+    let length = u32::from_be_bytes(length);
+    if length > RECORD_MAX_BYTES {
+        return Err(Damaged::Record(number, format!("{length} bytes long")));
+    }
+    let mut bytes = vec![0; length as usize];
+    from.read_exact(&mut bytes).map_err(cut)?;
+    Ok(bytes)
+}
+
+#[derive(Default)]
+struct Restore {
+    state: State,
+    begun: bool,
+    last: Option<Place>,
+}
+
+/// Where a record stands in the order of a snapshot: its kind, then its key.
+type Place = (u8, Vec<u8>);
+
+impl Restore {
+    fn take(&mut self, record: Record) -> Result<(), &'static str> {
+        let place = place(&self.state, &record);
+        if self.last.as_ref().is_some_and(|last| *last >= place) {
+            return Err("out of order, or there twice");
+        }
+        self.last = Some(place);
+        if !self.begun && !matches!(record, Record::Singles(_)) {
+            return Err("the first record is missing");
+        }
+        self.begun = true;
+        self.put(record)
+    }
+
+    fn put(&mut self, record: Record) -> Result<(), &'static str> {
+        let state = &mut self.state;
+        match record {
+            Record::Singles(singles) => {
+                state.clock = singles.clock;
+                state.next_signing_key = singles.next_signing_key;
+                state.expired_through = singles.expired_through;
+            }
+            Record::Organization(org) => state.put_organization(org),
+            Record::ApiKey(key) => {
+                let hashes = [Some(key.secret_hash), key.previous.as_ref().map(|old| old.hash)];
+                let known = hashes.iter().flatten().any(|h| state.api_keys_by_hash.contains_key(h));
+                check(!known, "two API keys with one secret")?;
+                let org = state.organizations.contains_key(&key.tenant.org);
+                check(org, "an API key of an unknown organization")?;
+                state.put_api_key(key);
+            }
+            Record::OperatorKey(key) => {
+                let known = state.operator_keys_by_hash.contains_key(&key.secret_hash);
+                check(!known, "two operator keys with one secret")?;
+                state.put_operator_key(key);
+            }
+            Record::RetiredSecret((hash, until)) => state.put_retired_secret(hash, until),
+            Record::Agent(agent) => {
+                let org = state.organizations.contains_key(&agent.tenant.org);
+                check(org, "an agent of an unknown organization")?;
+                state.put_agent(agent);
+            }
+            Record::SigningKey(key) => {
+                let known = state.signing_key_numbers.contains_key(&key.id);
+                check(!known, "two signing keys with one id")?;
+                check(key.number < state.next_signing_key, "a signing key from the future")?;
+                state.put_signing_key(key);
+            }
+            Record::Token((hash, token)) => {
+                check(!state.token_ids.contains_key(&token.id), "two tokens with one id")?;
+                check(state.agents.contains_key(&token.agent), "a token of an unknown agent")?;
+                let signed = state.signing_keys.contains_key(&token.signing_key);
+                check(signed, "a token of an unknown signing key")?;
+                state.put_token(hash, token);
+            }
+            Record::TokenRevokedAt((id, at)) => {
+                let token = state.token_ids.get(&id).and_then(|hash| state.tokens.get(hash));
+                check(token.is_some_and(|token| token.revoked), "a revocation without a token")?;
+                state.token_revoked_at.insert(id, at);
+            }
+            Record::ListedToken(token) => {
+                let number = state.signing_key_numbers.get(&token.signing_key);
+                let live = state.tokens.get(&token.hash).is_some_and(|live| {
+                    live.id == token.id
+                        && live.agent == token.agent
+                        && Some(&live.signing_key) == number
+                        && u64::from(live.expires_at) == token.expires_at
+                        && !live.revoked
+                });
+                check(live, "a listed token without its record")?;
+                state.list_token(token);
+            }
+            Record::Head((chain, head)) => {
+                state.heads.insert(chain, head);
+            }
+            Record::End(_) => return Err("an end before the end"),
+        }
+        Ok(())
+    }
+}
+
+fn check(holds: bool, otherwise: &'static str) -> Result<(), &'static str> {
+    if holds { Ok(()) } else { Err(otherwise) }
+}
+
+fn place(state: &State, record: &Record) -> Place {
+    match record {
+        Record::Singles(_) => (1, Vec::new()),
+        Record::Organization(org) => (2, org.id.0.to_vec()),
+        Record::ApiKey(key) => (3, key.id.0.to_vec()),
+        Record::OperatorKey(key) => (4, key.id.0.to_vec()),
+        Record::RetiredSecret((hash, _)) => (5, hash.to_vec()),
+        Record::Agent(agent) => (6, agent.id.0.to_vec()),
+        Record::SigningKey(key) => (7, key.number.to_be_bytes().to_vec()),
+        Record::Token((hash, _)) => (8, hash.to_vec()),
+        Record::TokenRevokedAt((id, _)) => (9, id.0.to_vec()),
+        Record::ListedToken(token) => {
+            let number = state.signing_key_numbers.get(&token.signing_key).copied().unwrap_or(0);
+            let key = [token.agent.0.as_slice(), &number.to_be_bytes(), &token.id.0].concat();
+            (10, key)
+        }
+        Record::Head((chain, _)) => (11, chain.chain_key()),
+        Record::End(_) => (12, Vec::new()),
+    }
+}

@@ -1,0 +1,105 @@
+//! A snapshot: the state as a stream of small records, each with its length in front, so that
+//! neither writing nor reading one holds more than a record beside the state itself.
+//!
+//! Indexes are functions of the records and are not written. The order is that of the maps, which
+//! makes the bytes a function of the state. Begins with a magic number, ends with a record that
+//! counts the others. Must not know where the bytes go.
+
+use std::{
+    io::{self, BufWriter, Write},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    codec::{self, stored_enum},
+    domain::{
+        Agent, ApiKey, Hash, Head, LiveToken, Millis, OperatorKey, Organization, SigningKey, State,
+        Tenant, TokenDetails, TokenId,
+    },
+};
+
+/// What every snapshot starts with; the last byte is the version of the framing.
+pub(super) const MAGIC: &[u8; 16] = b"AuthRAI-snapsho\x01";
+
+/// Buffer between the records and the stream, in bytes.
+pub(super) const BUFFER_BYTES: usize = 256 * 1024;
+
+stored_enum! {
+    /// One record of a snapshot. They come in the order of their tags.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(super) enum Record {
+        /// What there is one of; always first.
+        1 => Singles(Singles),
+        /// An organisation.
+        2 => Organization(Arc<Organization>),
+        /// An API key.
+        3 => ApiKey(Arc<ApiKey>),
+        /// An operator key.
+        4 => OperatorKey(Arc<OperatorKey>),
+        /// What stands for a secret that stopped lately, and until when it is remembered.
+        5 => RetiredSecret((Hash, Millis)),
+        /// An agent.
+        6 => Agent(Arc<Agent>),
+        /// A signing key.
+        7 => SigningKey(Arc<SigningKey>),
+        /// A token's record, by the hash of its bytes.
+        8 => Token((Hash, LiveToken)),
+        /// When a token was revoked on its own.
+        9 => TokenRevokedAt((TokenId, Millis)),
+        /// A live token as lists show it.
+        10 => ListedToken(Arc<TokenDetails>),
+        /// The end of an audit chain.
+        11 => Head((Tenant, Head)),
+        /// How many records came before; always last.
+        12 => End(u64),
+    }
+}
+
+/// What a state has one of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Singles {
+    pub(super) clock: Millis,
+    pub(super) next_signing_key: u32,
+    pub(super) expired_through: (u32, Hash),
+}
+
+/// Writes `state` to `out`.
+pub(super) fn write(state: &State, out: &mut dyn Write) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(BUFFER_BYTES, out);
+    out.write_all(MAGIC)?;
+    let mut written = 0;
+    for record in records(state) {
+        write_record(&mut out, &record)?;
+        written += 1;
+    }
+    write_record(&mut out, &Record::End(written))?;
+    out.flush()
+}
+
+fn records(state: &State) -> impl Iterator<Item = Record> {
+    let singles = Record::Singles(Singles {
+        clock: state.clock,
+        next_signing_key: state.next_signing_key,
+        expired_through: state.expired_through,
+    });
+    std::iter::once(singles)
+        .chain(state.organizations.values().cloned().map(Record::Organization))
+        .chain(state.api_keys.values().cloned().map(Record::ApiKey))
+        .chain(state.operator_keys.values().cloned().map(Record::OperatorKey))
+        .chain(state.retired_secrets.iter().map(|(hash, end)| Record::RetiredSecret((*hash, *end))))
+        .chain(state.agents.values().cloned().map(Record::Agent))
+        .chain(state.signing_keys.values().cloned().map(Record::SigningKey))
+        .chain(state.tokens.iter().map(|(hash, live)| Record::Token((*hash, *live))))
+        .chain(state.token_revoked_at.iter().map(|(id, at)| Record::TokenRevokedAt((*id, *at))))
+        .chain(state.token_lists.iter().cloned().map(Record::ListedToken))
+        .chain(state.heads.iter().map(|(chain, head)| Record::Head((*chain, *head))))
+}
+
+fn write_record(out: &mut impl Write, record: &Record) -> io::Result<()> {
+    let bytes = codec::encode(record);
+    let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+    out.write_all(&length.to_be_bytes())?;
+    out.write_all(&bytes)
+}

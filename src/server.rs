@@ -1,0 +1,279 @@
+//! A node as one value: the replicated store, the actors, and the HTTP front end, started in this
+//! order and stopped in the other.
+//!
+//! The only place that knows all of them. Must not know the command line.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use authrai_cluster::{Fatal, Node};
+use axum::Router;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    actors::{KeyStore, KeyStoreError, Settings, Supervisor},
+    api,
+    audit::AuditLog,
+    config::Config,
+    limits,
+    machine::AuthMachine,
+    secrets::{KeyFile, KeyFileError},
+    verify::Views,
+};
+
+/// Whether an empty data directory may become a new cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Founding {
+    /// Yes: the key file is made too if it is missing.
+    Allowed,
+    /// No: it is an error.
+    Refused,
+}
+
+/// Why a node does not start. Each says what happened, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The API's or the metrics' address cannot be had.
+    #[error("cannot listen on {address} (set by {key}): {source}{}", listen_advice(source))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The configuration key that says so.
+        key: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The data directory cannot be made.
+    #[error("cannot create the data directory {}: {source}. Check its parent's owner and permissions, or choose another with data_dir", path.display())]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The store says no.
+    #[error(transparent)]
+    Store(#[from] authrai_cluster::StartError),
+    /// The key file says no.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// The signing keys cannot be used.
+    #[error(transparent)]
+    KeyStore(#[from] KeyStoreError),
+    /// The actors do not start.
+    #[error("the node's actors do not start: {0}")]
+    Actors(String),
+}
+
+fn listen_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            ". Another process has this port: stop it, or choose another address"
+        }
+        io::ErrorKind::PermissionDenied => {
+            ". Ports below 1024 need privileges: choose a higher one"
+        }
+        io::ErrorKind::AddrNotAvailable => ". No interface of this machine has this address",
+        _ => "",
+    }
+}
+
+/// A running node.
+pub struct Server {
+    app: api::App,
+    node: Node<AuthMachine>,
+    supervisor: Supervisor,
+    address: SocketAddr,
+    listeners: Vec<(TcpListener, Router)>,
+    fronts: Vec<Front>,
+    stopping: CancellationToken,
+    grace: Duration,
+}
+
+struct Front {
+    handle: axum_server::Handle<SocketAddr>,
+    serving: JoinHandle<io::Result<()>>,
+}
+
+impl Server {
+    /// Opens the store and starts the actors. The addresses are taken, but nothing is answered
+    /// before [`Server::serve`].
+    ///
+    /// # Errors
+    ///
+    /// As [`StartError`] says; nothing is left running.
+    pub async fn start(config: &Config, founding: Founding) -> Result<Self, StartError> {
+        let listener = listen(config.listen, "listen")?;
+        let address = listener.local_addr().unwrap_or(config.listen);
+        let key_file = Arc::new(open_key_file(config, founding)?);
+        let views = Views::default();
+        let node = open_store(config, &views, founding).await?;
+        let key_store =
+            KeyStore::open(config.data_dir.join("signing-keys"), config.node_id, key_file)?;
+        key_store.check()?;
+        let issuer: Arc<str> = config.tokens.issuer.as_str().into();
+        let supervisor = Supervisor::start(Settings {
+            node: config.node_id,
+            handle: node.handle(),
+            views: views.clone(),
+            key_store,
+            issuer: Arc::clone(&issuer),
+            rotate_keys_every: Duration::from_secs(config.tokens.key_rotation_hours * 3600),
+        })
+        .await
+        .map_err(|error| StartError::Actors(error.to_string()))?;
+        let stopping = CancellationToken::new();
+        let app = api::App {
+            handle: node.handle(),
+            views,
+            proposals: supervisor.proposals.clone(),
+            agents: supervisor.agents.clone(),
+            keys: supervisor.keys.clone(),
+            key_use: supervisor.key_use.clone(),
+            audit: AuditLog::new(Arc::new(node.handle().journal())),
+            issuer,
+            rounds: Arc::new(api::ReadRounds::new(limits::ROUND_WAITERS_MAX)),
+            stopping: stopping.clone(),
+        };
+        let mut server = Self {
+            app,
+            node,
+            supervisor,
+            address,
+            listeners: Vec::new(),
+            fronts: Vec::new(),
+            stopping,
+            grace: Duration::from_secs(config.server.shutdown_grace_s),
+        };
+        server.route(config, listener)?;
+        Ok(server)
+    }
+
+    /// The API, and `/metrics` on the same address or on its own.
+    fn route(&mut self, config: &Config, listener: TcpListener) -> Result<(), StartError> {
+        let api = api::router(self.app.clone());
+        match config.metrics.listen {
+            Some(metrics) if metrics == config.listen => {
+                self.listeners.push((listener, api.merge(api::metrics_router())));
+            }
+            Some(metrics) => {
+                self.listeners.push((listener, api));
+                let own = listen(metrics, "metrics.listen")?;
+                self.listeners.push((own, api::metrics_router()));
+            }
+            None => self.listeners.push((listener, api)),
+        }
+        Ok(())
+    }
+
+    /// Answers requests from now on.
+    pub fn serve(&mut self) {
+        for (listener, router) in self.listeners.drain(..) {
+            self.fronts.push(Front::start(listener, router));
+        }
+    }
+
+    /// The address of the API, with the port that was taken.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What the API works with; setting up uses it too.
+    pub fn app(&self) -> &api::App {
+        &self.app
+    }
+
+    /// The actors.
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+
+    /// Resolves when the node cannot go on.
+    pub async fn fatal(&self) -> Fatal {
+        self.node.fatal().await
+    }
+
+    /// Takes no more requests, lets those in flight finish within the grace, and closes the store.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be closed in order.
+    pub async fn stop(self) -> Result<(), Fatal> {
+        info!("stopping: requests in flight are finished first");
+        self.stopping.cancel();
+        for front in &self.fronts {
+            front.handle.graceful_shutdown(Some(self.grace));
+        }
+        for front in self.fronts {
+            match front.serving.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => warn!(%error, "a listener ended badly"),
+                Err(error) => warn!(%error, "a listener ended badly"),
+            }
+        }
+        self.supervisor.stop().await;
+        drop(self.app);
+        self.node.shutdown().await
+    }
+}
+
+impl Front {
+    fn start(listener: TcpListener, router: Router) -> Self {
+        let handle = axum_server::Handle::new();
+        let watched = handle.clone();
+        let serving = tokio::spawn(async move {
+            let mut server = axum_server::from_tcp(listener)?.handle(watched);
+            server
+                .http_builder()
+                .http1()
+                .timer(hyper_util::rt::TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(limits::HEADER_READ_TIMEOUT_S));
+            server.serve(router.into_make_service_with_connect_info::<SocketAddr>()).await
+        });
+        Self { handle, serving }
+    }
+}
+
+/// Chooses the TLS implementation of this process; harmless when it is chosen already.
+pub fn install_crypto_provider() {
+    // Fails only if another call was first, with the same provider.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+fn listen(address: SocketAddr, key: &'static str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .map_err(|source| StartError::Listen { address, key, source })
+}
+
+fn open_key_file(config: &Config, founding: Founding) -> Result<KeyFile, StartError> {
+    let path = &config.secrets.key_file;
+    if founding == Founding::Allowed && !path.exists() {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)
+                .map_err(|source| StartError::DataDir { path: folder.to_owned(), source })?;
+        }
+        return Ok(KeyFile::create(path)?);
+    }
+    Ok(KeyFile::load(path)?)
+}
+
+async fn open_store(
+    config: &Config,
+    views: &Views,
+    founding: Founding,
+) -> Result<Node<AuthMachine>, StartError> {
+    let mut storage = authrai_cluster::Config::new(config.data_dir.clone());
+    storage.node_id = config.node_id;
+    storage.snapshot_every_entries = config.storage.snapshot_every_entries;
+    storage.cache_bytes = config.storage.cache_mib * 1024 * 1024;
+    let machine = AuthMachine::new(views.clone());
+    Ok(Node::start(storage, machine, founding == Founding::Allowed).await?)
+}
