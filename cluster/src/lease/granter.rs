@@ -378,3 +378,6 @@ impl Reign {
 fn refusal((to, boot): HolderId, nonce: u64, reason: Reason) -> Action {
     Action::Answer { to, answer: Answer::Refused { boot, nonce, reason } }
 }
+
+#[cfg(test)]
+mod tests;

@@ -211,3 +211,6 @@ fn wall_offset_ms(now: Reading, grant: &Grant) -> i64 {
     let boottime_ms = i64::try_from(now.boottime_ns / 1_000_000).unwrap_or(i64::MAX);
     i64::try_from(grant.wall_ms).unwrap_or(i64::MAX).saturating_sub(boottime_ms)
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,10 +13,12 @@
 mod clocks;
 mod dice;
 mod mutant;
+mod network;
 mod node;
 mod plot;
 mod raft;
 mod service;
+mod steps;
 mod verify;
 mod world;
 

@@ -7,9 +7,9 @@
 use std::collections::VecDeque;
 
 use crate::dice::Dice;
-use crate::world::Step;
+use crate::steps::Step;
 
-/// What [`crate::world::class`] says of a few kinds.
+/// What [`crate::network::class`] says of a few kinds.
 const PONG: usize = 4;
 const REPORT: usize = 7;
 const REPLICATE: usize = 11;
@@ -87,13 +87,13 @@ impl Plot {
                 (Step::Isolate, victim),
                 (Step::Revoke, 0),
                 (Step::Verify, victim),
-                (Step::StepVerification, 0),
+                (Step::GoOnVerifying, 0),
                 (Step::Heal, 0),
                 (Step::Replicate, 0),
                 (Step::AskForLease, victim),
-                (Step::StepVerification, 0),
-                (Step::StepVerification, 0),
-                (Step::StepVerification, 0),
+                (Step::GoOnVerifying, 0),
+                (Step::GoOnVerifying, 0),
+                (Step::GoOnVerifying, 0),
             ],
             6 => &[
                 // A round that began before another was elected.
