@@ -1,7 +1,7 @@
 //! The stored form of everything that AuthRAI writes to the log or a snapshot.
 //!
 //! bincode with a version byte in front, a length cap, and a check that nothing is left over.
-//! Stored enums are declared with [`stored_enum!`], which gives each variant an explicit tag, so
+//! Stored enums are declared with `stored_enum!`, which gives each variant an explicit tag, so
 //! that moving a line never changes the meaning of bytes on disk. A stored type is a plain DTO:
 //! bincode cannot read `flatten`, `untagged`, `tag =`, `skip_serializing_if` or
 //! `serde_json::Value` back. Knows nothing of what is stored.

@@ -7,6 +7,9 @@ pub use crate::token::{TOKEN_MAX_BYTES, scope::SCOPE_MAX_BYTES};
 
 /// Largest request body.
 pub const BODY_MAX_BYTES: usize = 1024 * 1024;
+/// How much of a body that is too large is still read and thrown away, so that its sender gets to
+/// read the answer.
+pub const BODY_DRAIN_MAX_BYTES: usize = 8 * BODY_MAX_BYTES;
 /// How long a whole request may take, from its first byte to its answer.
 pub const REQUEST_TIMEOUT_S: u64 = 30;
 /// How long a connection may take over the headers of a request.

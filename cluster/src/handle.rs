@@ -5,22 +5,20 @@
 //! log or the journal is kept.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
 use openraft::{Raft, ReadPolicy, ServerState};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::admission::{Admission, InFlight};
 use crate::error::{Fatal, ProposeError, Unavailable};
 use crate::fatal::FatalCell;
-use crate::limits::{COMMAND_MAX_BYTES, PROPOSALS_MAX, PROPOSALS_MAX_BYTES, RETRY_PAUSE};
+use crate::limits::{COMMAND_MAX_BYTES, RETRY_PAUSE};
 use crate::store::Store;
 use crate::store::apply::{Apply, Progress};
 use crate::store::identity::Identity;
@@ -102,10 +100,8 @@ impl<M: Machine> Handle<M> {
             }
             let proposed = Proposed { at_ms: wall_clock_ms(), bytes: bytes.clone() };
             let raft = self.core.raft.clone();
-            let mut attempt = InFlight {
-                future: Some(Box::pin(async move { raft.client_write(proposed).await })),
-                admitted: admitted.take(),
-            };
+            let write = async move { raft.client_write(proposed).await };
+            let mut attempt = InFlight::new(write, admitted.take());
             match timeout_at(until, &mut attempt).await {
                 Ok(Ok(response)) => {
                     let reply = response.data.0.and_then(|r| r.downcast::<M::Reply>().ok());
@@ -114,7 +110,7 @@ impl<M: Machine> Handle<M> {
                     return Ok(Committed { index: response.log_id.index(), reply });
                 }
                 Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {
-                    admitted = attempt.admitted.take();
+                    admitted = attempt.give_back();
                     let again = Instant::now() + RETRY_PAUSE;
                     if again >= until {
                         return Err(ProposeError::NoQuorum);
@@ -209,7 +205,8 @@ impl<M: Machine> Handle<M> {
         self.core.serving.load(Ordering::Acquire)
     }
 
-    /// Resolves when [`Handle::may_serve`] first becomes true.
+    /// Resolves when [`Handle::may_serve`] first becomes true; never, if the node can not go on
+    /// before that, so wait for [`crate::Node::fatal`] beside it.
     pub async fn ready(&self) {
         // The sender lives in the core, so this cannot fail.
         let _ = self.core.ready.subscribe().wait_for(|ready| *ready).await;
@@ -238,6 +235,7 @@ impl<M: Machine> Handle<M> {
             term: metrics.current_term,
             leader: metrics.current_leader,
             last_log_index: self.last_log_index(),
+            purged_index: core.log.purged().map(|id| id.index()),
             applied_index: self.applied_index(),
             snapshot_index: core.snapshots.last_index(),
             snapshot_bytes: newest.map_or(0, |(_, bytes)| bytes),
@@ -282,75 +280,4 @@ impl<M: Machine> Handle<M> {
 fn wall_clock_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Bounds on what is in flight.
-pub(crate) struct Admission {
-    proposals: Arc<Semaphore>,
-    kibibytes: Arc<Semaphore>,
-}
-
-type Admitted = (OwnedSemaphorePermit, OwnedSemaphorePermit);
-
-impl Admission {
-    pub(crate) fn new() -> Admission {
-        Admission {
-            proposals: Arc::new(Semaphore::new(PROPOSALS_MAX)),
-            kibibytes: Arc::new(Semaphore::new(PROPOSALS_MAX_BYTES / 1024)),
-        }
-    }
-
-    fn admit(&self, bytes: usize) -> Result<Admitted, ProposeError> {
-        // At most `COMMAND_MAX_BYTES`, so it fits.
-        let kibibytes = bytes.div_ceil(1024) as u32;
-        let overloaded = |_| ProposeError::Overloaded;
-        let proposal = self.proposals.clone().try_acquire_owned().map_err(overloaded)?;
-        let size = self.kibibytes.clone().try_acquire_many_owned(kibibytes).map_err(overloaded)?;
-        Ok((proposal, size))
-    }
-}
-
-/// A proposal that counts as in flight until it is answered, also when its caller has gone: a
-/// stuck disk must not let callers that time out pile up work without bound.
-struct InFlight<F: Future + Send + 'static>
-where
-    F::Output: Send,
-{
-    future: Option<Pin<Box<F>>>,
-    admitted: Option<Admitted>,
-}
-
-impl<F: Future + Send + 'static> Future for InFlight<F>
-where
-    F::Output: Send,
-{
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let Some(future) = self.future.as_mut() else {
-            return Poll::Pending;
-        };
-        let polled = future.as_mut().poll(cx);
-        if polled.is_ready() {
-            self.future = None;
-        }
-        polled
-    }
-}
-
-impl<F: Future + Send + 'static> Drop for InFlight<F>
-where
-    F::Output: Send,
-{
-    fn drop(&mut self) {
-        let (Some(future), Some(admitted)) = (self.future.take(), self.admitted.take()) else {
-            return;
-        };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                future.await;
-                drop(admitted);
-            });
-        }
-    }
 }

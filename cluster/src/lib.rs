@@ -8,6 +8,7 @@
 //! openraft orders the commands, sled keeps the log and the journal. Neither shows through: no
 //! type of theirs is public, and nothing here knows what a command means.
 
+mod admission;
 mod codec;
 mod config;
 mod error;

@@ -17,9 +17,10 @@ use tokio::sync::watch;
 use tokio::task;
 
 use crate::Machine;
+use crate::admission::Admission;
 use crate::config::Config;
 use crate::error::{Fatal, StartError};
-use crate::handle::{Admission, Core, Handle};
+use crate::handle::{Core, Handle};
 use crate::limits::{READY_ATTEMPT, RETRY_PAUSE};
 use crate::network::NoPeers;
 use crate::open::{Opened, Parts, open};
@@ -29,7 +30,8 @@ use crate::store::log::Log;
 use crate::store::scrub::{Pace, Scrub};
 use crate::types::TypeConfig;
 
-/// A running node.
+/// A running node. End it with [`Node::shutdown`]: one that is only dropped goes on until the
+/// runtime ends.
 pub struct Node<M: Machine> {
     core: Arc<Core<M>>,
     opened: Opened,

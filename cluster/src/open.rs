@@ -115,13 +115,16 @@ fn assemble<M: Machine>(
 
 /// Checks that log and snapshot together hold everything that is known to be committed.
 fn check_reach(log: &LogShared, snapshot: Option<&LogId>) -> Result<(), Fatal> {
-    let index = |id: Option<&LogId>| id.map_or(0, |id| id.index());
+    let index = |id: Option<&LogId>| id.map_or(0, LogId::index);
     let committed = index(log.committed().as_ref());
     let purged = index(log.purged().as_ref());
     let reach = log.last_index().max(index(snapshot));
     if committed > reach {
         let detail = format!("it ends there, although index {committed} is committed");
         return Err(Fatal::damaged(What::Log, format!("index {reach}"), detail));
+    }
+    if log.purged().is_none() && log.opened_at().is_some_and(|first| first > 0) {
+        return Err(Fatal::damaged(What::Log, "index 0", "an entry is missing"));
     }
     if purged > index(snapshot) {
         let place = snapshot.map_or("no file".into(), |id| format!("index {}", id.index()));

@@ -33,6 +33,8 @@ pub struct Status {
     pub leader: Option<u64>,
     /// The last index of the log.
     pub last_log_index: u64,
+    /// The last index that is no longer in the log, because a snapshot contains it.
+    pub purged_index: Option<u64>,
     /// The last index that is applied and published.
     pub applied_index: u64,
     /// The last index that the newest snapshot contains.

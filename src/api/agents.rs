@@ -6,7 +6,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App,
     auth::{Caller, perm},
-    body::Body,
+    body::JsonBody,
     error::not_found,
     pagination::{List, Page},
     query::Query,
@@ -39,7 +39,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
 async fn create(
     caller: Caller<perm::AgentsWrite>,
     State(app): State<App>,
-    Body(body): Body<CreateAgent>,
+    JsonBody(body): JsonBody<CreateAgent>,
 ) -> Answer<Written<AgentWithSecret>> {
     let done = app.agents.create(caller.call(), body.into_new_agent(caller.tenant())).await?;
     Ok(Written::created(done.map(Into::into)))
@@ -98,7 +98,7 @@ async fn update(
     caller: Caller<perm::AgentsWrite>,
     State(app): State<App>,
     Id(id): Id<AgentId>,
-    Body(body): Body<PatchAgent>,
+    JsonBody(body): JsonBody<PatchAgent>,
 ) -> Answer<Written<Agent>> {
     let done = app.agents.update(caller.call(), body.into_update(id)).await?;
     Ok(Written::ok(done.map(|agent| agent.as_ref().into())))

@@ -9,7 +9,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App,
     auth::{Caller, perm},
-    body::{Body, OptionalBody},
+    body::{JsonBody, OptionalBody},
     error::not_found,
     pagination::{List, Page},
     query::Query,
@@ -45,7 +45,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
 async fn create(
     caller: Caller<perm::ApiKeysWrite>,
     State(app): State<App>,
-    Body(body): Body<CreateApiKey>,
+    JsonBody(body): JsonBody<CreateApiKey>,
 ) -> Answer<Written<ApiKey>> {
     let (action, secret) = body.into_action(caller.org(), caller.key.permissions);
     made(&app, caller.call(), action, &secret).await
@@ -125,7 +125,7 @@ async fn update(
     caller: Caller<perm::ApiKeysWrite>,
     State(app): State<App>,
     Id(id): Id<ApiKeyId>,
-    Body(body): Body<PatchApiKey>,
+    JsonBody(body): JsonBody<PatchApiKey>,
 ) -> Answer<Written<ApiKey>> {
     let done = app.proposals.propose(caller.call(), body.into_action(id)).await?;
     let done = expect(done, an_api_key)?;

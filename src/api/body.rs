@@ -7,11 +7,11 @@
 use std::time::Duration;
 
 use axum::{
-    body::Body as Bytes,
+    body::Body,
     extract::{FromRequest, Request},
     http::{HeaderMap, header},
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde_json::Value;
 
 use super::{
@@ -23,9 +23,9 @@ use crate::limits;
 
 /// A request's body, checked.
 #[derive(Debug)]
-pub struct Body<T>(pub T);
+pub struct JsonBody<T>(pub T);
 
-impl<S: Send + Sync, T: FromFields> FromRequest<S> for Body<T> {
+impl<S: Send + Sync, T: FromFields> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
@@ -91,30 +91,48 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     ))
 }
 
-async fn receive(headers: &HeaderMap, body: Bytes) -> Result<axum::body::Bytes, Problem> {
+async fn receive(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
     let declared = headers
         .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok())
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok())
         .unwrap_or(0);
-    if declared > limits::BODY_MAX_BYTES as u64 {
+    if declared > limits::BODY_DRAIN_MAX_BYTES {
         return Err(too_large());
     }
-    let whole = Limited::new(body, limits::BODY_MAX_BYTES).collect();
-    match tokio::time::timeout(Duration::from_secs(limits::BODY_TIMEOUT_S), whole).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(Problem::new(
-            Code::BODY_INCOMPLETE,
-            "The connection gave less of the body than it had announced. Nothing was done.",
-        )),
-        Err(_) => Err(Problem::new(
+    let limit = Duration::from_secs(limits::BODY_TIMEOUT_S);
+    tokio::time::timeout(limit, collect(body, declared)).await.unwrap_or_else(|_| {
+        Err(Problem::new(
             Code::REQUEST_TOO_SLOW,
             format!(
                 "The body did not arrive within {} seconds. Nothing was done; send it again.",
                 limits::BODY_TIMEOUT_S
             ),
-        )),
+        ))
+    })
+}
+
+/// Reads on for a while beyond the limit: a connection that is closed with bytes unread can lose
+/// the answer on its way.
+async fn collect(mut body: Body, declared: usize) -> Result<Vec<u8>, Problem> {
+    let mut whole = Vec::with_capacity(declared.min(limits::BODY_MAX_BYTES));
+    let mut received = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| incomplete())?.into_data() else { continue };
+        received += data.len();
+        if received <= limits::BODY_MAX_BYTES {
+            whole.extend_from_slice(&data);
+        } else if received > limits::BODY_DRAIN_MAX_BYTES {
+            break;
+        }
     }
+    if received > limits::BODY_MAX_BYTES { Err(too_large()) } else { Ok(whole) }
+}
+
+fn incomplete() -> Problem {
+    Problem::new(
+        Code::BODY_INCOMPLETE,
+        "The connection gave less of the body than it had announced. Nothing was done.",
+    )
 }
 
 fn too_large() -> Problem {
@@ -130,20 +148,21 @@ mod tests {
     use crate::api::{fields::Fields, rules};
 
     #[derive(Debug)]
-    struct Sample(Option<u64>);
+    struct Sample;
 
     impl FromFields for Sample {
         fn read(fields: &mut Fields) -> Option<Self> {
-            Some(Self(fields.optional("ttl", rules::integer(1..=9, "seconds"))))
+            fields.optional("ttl", rules::integer(1..=9, "seconds"));
+            Some(Self)
         }
     }
 
-    async fn code(content_type: Option<&str>, body: impl Into<Bytes>) -> &'static str {
+    async fn code(content_type: Option<&str>, body: impl Into<Body>) -> &'static str {
         let mut request = Request::new(body.into());
         if let Some(value) = content_type {
             request.headers_mut().insert(header::CONTENT_TYPE, value.parse().unwrap());
         }
-        match Body::<Sample>::from_request(request, &()).await {
+        match JsonBody::<Sample>::from_request(request, &()).await {
             Ok(_) => "fine",
             Err(problem) => problem.code.name,
         }
@@ -187,12 +206,12 @@ mod tests {
     async fn a_body_that_dawdles_or_breaks_off_is_told_so() {
         let silent = futures_util::stream::pending::<Result<&'static str, std::io::Error>>();
         assert_eq!(
-            code(Some("application/json"), Bytes::from_stream(silent)).await,
+            code(Some("application/json"), Body::from_stream(silent)).await,
             "request_too_slow"
         );
         let broken = futures_util::stream::iter([Ok("{"), Err(std::io::Error::other("gone"))]);
         assert_eq!(
-            code(Some("application/json"), Bytes::from_stream(broken)).await,
+            code(Some("application/json"), Body::from_stream(broken)).await,
             "body_incomplete"
         );
     }

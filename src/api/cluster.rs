@@ -8,7 +8,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App,
     auth::Operator,
-    body::Body,
+    body::JsonBody,
     pagination::{List, Page},
     query::Query,
     reply::{Answer, Id, Written, expect},
@@ -109,7 +109,7 @@ async fn revoke_key(
 async fn create_operator_key(
     operator: Operator,
     State(app): State<App>,
-    Body(body): Body<CreateOperatorKey>,
+    JsonBody(body): JsonBody<CreateOperatorKey>,
 ) -> Answer<Written<OperatorKey>> {
     let (action, secret) = body.into_action();
     let done = app.proposals.propose(operator.call(), action).await?;

@@ -78,7 +78,7 @@ pub fn router(app: App) -> Router {
     metrics::install();
     let (routes, description) = routes().split_for_parts();
     routes
-        .merge(openapi::router(description))
+        .merge(openapi::router(&description))
         .fallback(request::fallback)
         .layer(middleware::from_fn_with_state(app.clone(), request::around))
         .with_state(app)

@@ -72,8 +72,8 @@ pub(super) fn described() -> OpenApiRouter<App> {
 }
 
 /// `/openapi.json` and Swagger UI at `/docs`.
-pub(super) fn router(description: utoipa::openapi::OpenApi) -> Router<App> {
-    let document = Bytes::from(complete(&description).to_string());
+pub(super) fn router(description: &utoipa::openapi::OpenApi) -> Router<App> {
+    let document = Bytes::from(complete(description).to_string());
     let swagger: Router<App> = SwaggerUi::new("/docs")
         .config(Config::from("/openapi.json").persist_authorization(false))
         .into();
@@ -85,15 +85,20 @@ pub(super) fn router(description: utoipa::openapi::OpenApi) -> Router<App> {
         .merge(swagger)
 }
 
-/// Who may take a route.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Access {
-    /// Anybody.
-    Public,
+/// Who may take a route: either kind of key that is named, or anybody when none is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Access {
     /// An API key with this permission.
-    ApiKey(String),
+    pub permission: Option<String>,
     /// An operator key.
-    Operator,
+    pub operator: bool,
+}
+
+impl Access {
+    /// Whether it takes no key.
+    pub fn is_public(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A route and who may take it.
@@ -124,14 +129,14 @@ pub fn route_table() -> Vec<Route> {
 }
 
 fn access(operation: &Value) -> Access {
-    let requirement = operation["security"][0].as_object();
-    match requirement.and_then(|requirement| requirement.iter().next()) {
-        Some((scheme, permissions)) if scheme == "api_key" => {
-            Access::ApiKey(permissions[0].as_str().unwrap_or_default().to_owned())
+    let mut access = Access::default();
+    for requirement in operation["security"].as_array().into_iter().flatten() {
+        if let Some(permission) = requirement["api_key"][0].as_str() {
+            access.permission = Some(permission.to_owned());
         }
-        Some(_) => Access::Operator,
-        None => Access::Public,
+        access.operator |= !requirement["operator_key"].is_null();
     }
+    access
 }
 
 /// The description with what holds for many routes alike.
@@ -255,7 +260,7 @@ const fn description_of(status: u16) -> &'static str {
 
 fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     let access = access(operation);
-    let is_write = method != "get" && access != Access::Public;
+    let is_write = method != "get" && !access.is_public();
     add_parameters(method, &access, path, operation);
     say_which_bodies_are_optional(operation);
     let statuses = error_statuses(path, method, &access, operation);
@@ -278,7 +283,7 @@ fn add_parameters(method: &str, access: &Access, path: &str, operation: &mut Val
     if operation["parameters"].is_null() {
         operation["parameters"] = json!([]);
     }
-    let is_read = method == "get" || *access == Access::Public;
+    let is_read = method == "get" || access.is_public();
     if let Some(parameters) = operation["parameters"].as_array_mut() {
         parameters.push(json!({"$ref": "#/components/parameters/RequestId"}));
         if is_read && path.starts_with("/v1/") {
@@ -318,10 +323,10 @@ fn error_statuses(path: &str, method: &str, access: &Access, operation: &Value) 
     if has_body {
         statuses.extend([408, 413]);
     }
-    if *access != Access::Public {
+    if !access.is_public() {
         statuses.extend([401, 403]);
     }
-    let is_write = method != "get" && *access != Access::Public;
+    let is_write = method != "get" && !access.is_public();
     if path.contains('{') || is_write {
         statuses.push(404);
     }

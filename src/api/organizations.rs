@@ -8,7 +8,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App, api_keys,
     auth::Operator,
-    body::Body,
+    body::JsonBody,
     error::not_found,
     pagination::{List, Page},
     query::Query,
@@ -45,7 +45,7 @@ fn an_organization(outcome: Outcome) -> Option<Arc<domain::Organization>> {
 async fn create(
     operator: Operator,
     State(app): State<App>,
-    Body(body): Body<CreateOrganization>,
+    JsonBody(body): JsonBody<CreateOrganization>,
 ) -> Answer<Written<Organization>> {
     let done = app.proposals.propose(operator.call(), body.into_action()).await?;
     let done = expect(done, an_organization)?;
@@ -96,7 +96,7 @@ async fn update(
     operator: Operator,
     State(app): State<App>,
     Id(id): Id<OrgId>,
-    Body(body): Body<PatchOrganization>,
+    JsonBody(body): JsonBody<PatchOrganization>,
 ) -> Answer<Written<Organization>> {
     let done = app.proposals.propose(operator.call(), body.into_action(id)).await?;
     let done = expect(done, an_organization)?;
@@ -119,7 +119,7 @@ async fn create_api_key(
     operator: Operator,
     State(app): State<App>,
     Id(id): Id<OrgId>,
-    Body(body): Body<CreateApiKey>,
+    JsonBody(body): JsonBody<CreateApiKey>,
 ) -> Answer<Written<ApiKey>> {
     let (action, secret) = body.into_action(id, Permissions::all());
     api_keys::made(&app, operator.call(), action, &secret).await

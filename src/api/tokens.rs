@@ -6,7 +6,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App,
     auth::{Caller, perm},
-    body::Body,
+    body::JsonBody,
     error::not_found,
     pagination::{List, Page},
     query::Query,
@@ -36,7 +36,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
 async fn issue(
     caller: Caller<perm::TokensIssue>,
     State(app): State<App>,
-    Body(body): Body<IssueToken>,
+    JsonBody(body): JsonBody<IssueToken>,
 ) -> Answer<Written<IssuedToken>> {
     let done = app.agents.issue_token(caller.call(), body.into_new_token(caller.tenant())).await?;
     Ok(Written::created(done.map(Into::into)))
@@ -97,7 +97,7 @@ async fn get(
 async fn revoke(
     caller: Caller<perm::TokensRevoke>,
     State(app): State<App>,
-    Body(body): Body<RevokeToken>,
+    JsonBody(body): JsonBody<RevokeToken>,
 ) -> Answer<Written<RevokedToken>> {
     let done = app.agents.revoke_token(caller.call(), body.reference()).await?;
     Ok(Written::ok(done.map(Into::into)))

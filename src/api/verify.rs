@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
-    body::Body,
+    body::JsonBody,
     freshness::{catch_up, unavailable},
     metrics,
     reply::Answer,
@@ -37,7 +37,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
 )]
 async fn verify(
     State(app): State<App>,
-    Body(question): Body<VerifyToken>,
+    JsonBody(question): JsonBody<VerifyToken>,
 ) -> Answer<Json<VerdictBody>> {
     let verdict = match ask(&app, &question)? {
         Verdict::Unseen => {
@@ -60,7 +60,7 @@ async fn verify(
 )]
 async fn verify_batch(
     State(app): State<App>,
-    Body(batch): Body<VerifyBatch>,
+    JsonBody(batch): JsonBody<VerifyBatch>,
 ) -> Answer<Json<BatchVerdicts>> {
     let questions = batch.into_questions();
     let mut verdicts =

@@ -52,7 +52,7 @@ impl AuditLog {
         Chain::new(self.records.clone(), tenant)
     }
 
-    /// One page; see [`query`].
+    /// One page; as `audit::query` says.
     pub async fn page(
         &self,
         tenant: Tenant,

@@ -158,19 +158,20 @@ impl Search {
         })
     }
 
-    /// The next match, reading at most `budget` events that do not match.
+    /// The next match, reading about `budget` events at most, neighbours included.
     pub fn next(&mut self, budget: &mut u64) -> Result<Next, AuditError> {
         loop {
             if *budget == 0 {
                 return Ok(Next::Spent);
             }
             let Some(seq) = self.selection.next()? else { return Ok(Next::End) };
+            let before = self.reader.records_read();
             let entry = self.reader.entry(seq)?;
+            *budget = budget.saturating_sub(self.reader.records_read() - before);
             self.passed = seq;
             if self.matches(&entry).map_err(|what| self.damaged(seq, what))? {
                 return Ok(Next::Match(entry));
             }
-            *budget -= 1;
         }
     }
 
@@ -191,7 +192,7 @@ impl Search {
         }
         for _ in 0..matches {
             match self.next(budget)? {
-                Next::Match(_) => *budget = budget.saturating_sub(1),
+                Next::Match(_) => {}
                 Next::End => break,
                 Next::Spent => return Ok(false),
             }

@@ -170,6 +170,10 @@ impl Chain {
     }
 }
 
+/// How far ahead an event is still reached by reading what lies between: a jump reads its
+/// neighbours too, since the journal keeps many records in a row.
+const READ_THROUGH_MAX_RECORDS: u64 = 32;
+
 /// Reads events of one chain, best in ascending order.
 pub struct Reader {
     chain: Chain,
@@ -180,6 +184,7 @@ pub struct Reader {
     previous: Hash,
     /// How many records the next read takes: grows while neighbours are asked for.
     window: usize,
+    records_read: u64,
 }
 
 impl Reader {
@@ -189,7 +194,7 @@ impl Reader {
     /// At the start of `chain`.
     pub fn new(chain: Chain) -> Self {
         let window = Self::WINDOW_MIN;
-        Self { chain, ahead: VecDeque::new(), next: 1, previous: [0; 32], window }
+        Self { chain, ahead: VecDeque::new(), next: 1, previous: [0; 32], window, records_read: 0 }
     }
 
     /// The chain that is read.
@@ -197,10 +202,15 @@ impl Reader {
         &self.chain
     }
 
+    /// How many records were read so far, those that nobody asked for included.
+    pub fn records_read(&self) -> u64 {
+        self.records_read
+    }
+
     /// The event at `seq`, checked against its predecessor. Missing is damaged: ask for events up
     /// to the head only.
     pub fn entry(&mut self, seq: u64) -> Result<Entry, AuditError> {
-        if seq < self.next || seq - self.next > self.window as u64 {
+        if seq < self.next || seq - self.next > READ_THROUGH_MAX_RECORDS {
             self.jump(seq);
         }
         loop {
@@ -234,6 +244,7 @@ impl Reader {
         let Chain { records, key, .. } = &self.chain;
         let read = records.read(key, self.next, self.window, AUDIT_CHUNK_MAX_BYTES);
         self.ahead = read.map_err(|unread| self.chain.unread(unread))?.into();
+        self.records_read += self.ahead.len() as u64;
         if self.ahead.is_empty() {
             return Err(self.chain.damaged(self.next, "it is missing"));
         }

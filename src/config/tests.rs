@@ -76,7 +76,8 @@ fn dev_keeps_its_data_here_and_its_metrics_beside_the_api() {
 
 #[test]
 fn what_is_wrong_is_named_with_its_place_and_what_is_right() {
-    let cases: &[(&str, &[(&str, &str)], &str)] = &[
+    type Case = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+    let cases: &[Case] = &[
         (
             "\n[tokens]\nisuer = \"x\"",
             &[],

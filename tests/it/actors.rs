@@ -43,3 +43,23 @@ async fn a_killed_keys_actor_goes_on_with_the_same_signing_key() {
     }
     node.stop().await;
 }
+
+#[tokio::test]
+async fn a_restart_on_the_same_data_keeps_everything_and_signs_with_the_same_key() {
+    let node = TestNode::start().await;
+    let agent = node.api.agent("kept").await;
+    let (live, _) = node.api.token(&agent, &["db.read"]).await;
+    let (dead, dead_id) = node.api.token(&agent, &["db.read"]).await;
+    let revoke = serde_json::json!({"token_id": dead_id});
+    node.api.post("/v1/tokens/revoke", &revoke).await.expect(200);
+    let jwks = node.api.get("/.well-known/jwks.json").await.expect(200);
+    let keys = std::fs::read_dir(node.folder().join("data/signing-keys")).expect("a folder");
+    assert_eq!(keys.count(), 1, "one private half, and nothing else");
+    let node = node.restart().await;
+    assert_eq!(node.api.verdict(&live).await, "valid");
+    assert_eq!(node.api.verdict(&dead).await, "revoked");
+    assert_eq!(node.api.get("/.well-known/jwks.json").await.expect(200), jwks);
+    let chain = node.api.get("/v1/audit/verify").await.expect(200);
+    assert_eq!((&chain["ok"], &chain["length"]), (&true.into(), &5.into()), "{chain}");
+    node.stop().await;
+}

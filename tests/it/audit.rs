@@ -103,6 +103,8 @@ async fn every_change_has_its_event_and_a_refusal_has_none() {
     node.stop().await;
 }
 
+type Matches = Box<dyn Fn(&Value) -> bool>;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn filters_select_and_offsets_count() {
     let node = TestNode::start().await;
@@ -113,9 +115,9 @@ async fn filters_select_and_offsets_count() {
     let (token, at) = (text(&events[3], "token_id"), text(&events[9], "at"));
     let is = |field: &'static str, value: &str| {
         let value = value.to_owned();
-        Box::new(move |event: &Value| event[field] == value) as Box<dyn Fn(&Value) -> bool>
+        Box::new(move |event: &Value| event[field] == value) as Matches
     };
-    let cases: [(String, Box<dyn Fn(&Value) -> bool>, bool); 9] = [
+    let cases: [(String, Matches, bool); 9] = [
         ("event=token.issued".into(), is("event", "token.issued"), true),
         ("event=agent.paused".into(), is("event", "agent.paused"), true),
         (format!("agent_id={other}"), is("agent_id", &other), true),
@@ -181,7 +183,8 @@ async fn an_export_says_what_a_query_says_and_can_be_checked_offline() {
         let csv = caller.get(&format!("/v1/audit/export?format=csv&{filters}")).await;
         assert_eq!(csv.status, 200);
         let mut rows = csv::Reader::from_reader(csv.text.as_bytes());
-        let texts = rows.records().map(|row| row.expect("a row").iter().last().map(str::to_owned));
+        let texts =
+            rows.records().map(|row| row.expect("a row").iter().next_back().map(str::to_owned));
         let texts: Vec<Value> =
             texts.map(|text| serde_json::from_str(&text.expect("a cell")).expect("JSON")).collect();
         let mut bare = events;
@@ -450,9 +453,10 @@ async fn an_export_that_fails_in_the_middle_is_broken_off() {
     for format in ["json", "csv"] {
         let key = caller.key.as_deref().expect("a key");
         let url = format!("{}/v1/audit/export?format={format}", caller.url);
-        let answer = caller.client.get(url).bearer_auth(key).send().await.expect("an answer");
-        assert_eq!(answer.status(), 200);
-        let whole = tokio::time::timeout(Duration::from_secs(20), answer.bytes()).await;
+        // The connection may break before or after the first part was on its way.
+        let request = caller.client.get(url).bearer_auth(key).send();
+        let whole = async { request.await?.bytes().await };
+        let whole = tokio::time::timeout(Duration::from_secs(20), whole).await;
         whole.expect("in time").expect_err("half a document must not look whole");
     }
     node.stop().await;

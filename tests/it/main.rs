@@ -1,6 +1,10 @@
 //! The integration tests: one binary, a file a subject.
 
 mod actors;
+mod api_answers;
+mod api_authority;
+mod api_input;
+mod api_tenants;
 mod audit;
 mod cli;
 mod crash;

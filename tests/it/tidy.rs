@@ -27,8 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("secrets", &["codec"]),
     ("domain", &["token", "codec"]),
     ("verify", &["domain", "token"]),
-    // A journal record is a plain value of the cluster crate.
-    ("audit/chain", &["domain", "token", "cluster"]),
+    ("audit/chain", &["domain", "token"]),
     ("audit", &["domain", "token", "codec", "cluster"]),
     ("machine", &["cluster", "domain", "audit", "verify", "codec"]),
     (

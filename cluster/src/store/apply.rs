@@ -18,6 +18,7 @@ use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::watch;
 
 use super::journal::JournalShared;
+use super::panic_message;
 use super::snapshot::{Builder, Snapshots, file_error};
 use super::snapshot_file::Reader;
 use super::writer::{Job, WriterHandle};
@@ -219,7 +220,12 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for Apply<M> {
         let mut batches = entries.ready_chunks(APPLY_BATCH_MAX_ENTRIES);
         while let Some(batch) = batches.next().await {
             let batch = batch.into_iter().collect::<Result<Vec<_>, _>>()?;
-            let applied = self.apply_batch(batch);
+            // A panic would end the engine's task without a word.
+            let applied = catch_unwind(AssertUnwindSafe(|| self.apply_batch(batch)));
+            let applied = applied.unwrap_or_else(|panic| {
+                let detail = format!("applying panicked: {}", panic_message(&*panic));
+                Err(Fatal::Consensus { detail })
+            });
             self.fatal.check(applied)?;
         }
         Ok(())

@@ -39,7 +39,7 @@ impl Place {
 }
 
 /// What is wrong with a row.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RowError {
     Version {
         found: u8,
@@ -112,7 +112,7 @@ pub(crate) fn records<'a>(
     let mut rest = row.get(ROW_HEADER_BYTES..).unwrap_or_default();
     let mut count = count(row);
     std::iter::from_fn(move || {
-        let result = match count.clone() {
+        let result = match count {
             Err(e) => Err(e),
             Ok(count) if nth == count && rest.is_empty() => return None,
             Ok(count) if nth >= count => {
@@ -132,8 +132,8 @@ pub(crate) fn records<'a>(
 
 fn take<'a>(place: &Place, nth: u64, rest: &mut &'a [u8]) -> Result<&'a [u8], RowError> {
     let cut = RowError::Damaged { nth: Some(nth), detail: "a record cut short" };
-    let (length, after) = rest.split_first_chunk::<4>().ok_or(cut.clone())?;
-    let (checksum, after) = after.split_first_chunk::<4>().ok_or(cut.clone())?;
+    let (length, after) = rest.split_first_chunk::<4>().ok_or(cut)?;
+    let (checksum, after) = after.split_first_chunk::<4>().ok_or(cut)?;
     let (payload, after) =
         after.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or(cut)?;
     if place.checksum(nth, payload) != u32::from_le_bytes(*checksum) {

@@ -41,6 +41,8 @@ struct State {
     committed: Option<LogId>,
     purged: Option<LogId>,
     last: Option<LogId>,
+    /// The first entry that was there when the log was opened.
+    opened_at: Option<u64>,
     /// The newest entries, without gaps, up to `last`.
     cache: VecDeque<Entry>,
     cache_bytes: usize,
@@ -115,6 +117,10 @@ impl LogShared {
         self.state().purged
     }
 
+    pub(crate) fn opened_at(&self) -> Option<u64> {
+        self.state().opened_at
+    }
+
     fn set_last(&self, state: &mut State, last: Option<LogId>) {
         state.last = last;
         self.last_index.store(last.map_or(0, |id| id.index()), Ordering::Release);
@@ -172,9 +178,22 @@ pub(crate) fn entry_bytes(entry: &Entry) -> usize {
         }
 }
 
-/// Reads and checks everything that makes up a log.
+/// Reads and checks everything that makes up a log; `synced` is the index after the last entry
+/// that is known to have been synced.
 fn read_state(trees: &super::Trees, synced: u64) -> Result<State, Fatal> {
-    let rows = Rows { tree: &trees.log, what: What::Log };
+    let mut state = read_marks(trees)?;
+    read_entries(trees, &mut state)?;
+    state.persisted = next_index(state.last.as_ref());
+    if state.persisted < synced {
+        let synced = synced - 1;
+        let detail = format!("it ends there, although entries up to index {synced} were synced");
+        let place = format!("index {}", state.persisted);
+        return Err(Fatal::damaged(What::Log, place, detail));
+    }
+    Ok(state)
+}
+
+fn read_marks(trees: &super::Trees) -> Result<State, Fatal> {
     let get = |tree: &sled::Tree, key: &[u8]| {
         tree.get(key).map_err(|e| Fatal::sled(What::Mark, "reading a mark", e))
     };
@@ -183,19 +202,24 @@ fn read_state(trees: &super::Trees, synced: u64) -> Result<State, Fatal> {
         Some(bytes) => stored::decode_log_id(&bytes).map_err(mark),
         None => Ok(None),
     };
+    let vote = get(&trees.meta, keys::VOTE)?;
     let purged = id(get(&trees.log, keys::PURGED)?)?;
-    let mut state = State {
-        vote: get(&trees.meta, keys::VOTE)?
-            .map(|bytes| stored::decode_vote(&bytes).map_err(mark))
-            .transpose()?,
+    Ok(State {
+        vote: vote.map(|bytes| stored::decode_vote(&bytes).map_err(mark)).transpose()?,
         committed: id(get(&trees.meta, keys::COMMITTED)?)?,
         purged,
         last: purged,
+        opened_at: None,
         cache: VecDeque::new(),
         cache_bytes: 0,
+        // Everything that is read here came from the store.
         persisted: u64::MAX,
-    };
-    let first = next_index(purged.as_ref());
+    })
+}
+
+fn read_entries(trees: &super::Trees, state: &mut State) -> Result<(), Fatal> {
+    let rows = Rows { tree: &trees.log, what: What::Log };
+    let first = next_index(state.purged.as_ref());
     let mut previous: Option<Entry> = None;
     for row in rows.from(&keys::log_row(0), &keys::after(&keys::log_row(u64::MAX))) {
         let (key, row) = row?;
@@ -206,27 +230,16 @@ fn read_state(trees: &super::Trees, synced: u64) -> Result<State, Fatal> {
             if index < first {
                 continue;
             }
-            if state.cache.is_empty() && purged.is_some() && state.last == purged && index != first
-            {
-                return Err(Fatal::damaged(
-                    What::Log,
-                    format!("index {first}"),
-                    "an entry is missing",
-                ));
+            if state.opened_at.is_none() && state.purged.is_some() && index > first {
+                let place = format!("index {first}");
+                return Err(Fatal::damaged(What::Log, place, "an entry is missing"));
             }
+            state.opened_at.get_or_insert(index);
             state.push(entry);
             state.evict();
         }
     }
-    state.persisted = next_index(state.last.as_ref());
-    if state.persisted < synced {
-        return Err(Fatal::damaged(
-            What::Log,
-            format!("index {}", state.persisted),
-            format!("it ends there, although entries up to index {} were synced", synced - 1),
-        ));
-    }
-    Ok(state)
+    Ok(())
 }
 
 /// The log, as the engine writes and reads it.

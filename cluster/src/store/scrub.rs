@@ -191,9 +191,8 @@ impl Walk {
         self.next = None;
         self.key = match rows.first_key(&self.key, &end) {
             Ok(Some(key)) => keys::after(&key),
-            Ok(None) => Vec::new(),
             Err(_) if self.key < records => records,
-            Err(_) => Vec::new(),
+            Ok(None) | Err(_) => Vec::new(),
         };
     }
 }

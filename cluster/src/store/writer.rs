@@ -1,7 +1,8 @@
 //! The one thread that makes things durable, in the order in which they were asked for.
 //!
 //! It drains its queue, writes what it found, syncs once, and only then tells anyone: many
-//! proposals share one sync. Log entries go into one row a batch. After a failure it never writes
+//! proposals share one sync. What was drained of log entries goes into one row, or as few as the
+//! bounds allow. After a failure it never writes
 //! or syncs again: what the disk holds is then unknown, and the node must stop.
 //!
 //! Because the store recovers a prefix of what was written to it, whatever was written before a
@@ -118,32 +119,40 @@ impl Writer {
 
     fn write(&mut self, jobs: &[Job]) -> Result<(), Fatal> {
         let mut appended: Vec<&Entry> = Vec::new();
+        let mut committed = None;
         let mut next = None;
         let mut needs_sync = false;
         for job in jobs {
-            if let Job::Append { entries, .. } = job {
-                appended.extend(entries);
-                needs_sync |= !entries.is_empty();
-                continue;
-            }
-            next = self.append(&mut appended)?.or(next);
-            needs_sync |= !matches!(job, Job::Committed(_) | Job::Stop);
             match job {
-                Job::Vote { vote, .. } => {
-                    self.put_meta(keys::VOTE, stored::encode_vote(vote))?;
+                Job::Append { entries, .. } => {
+                    appended.extend(entries);
+                    needs_sync |= !entries.is_empty();
+                    continue;
                 }
+                // Being a lower bound it may wait, so that it parts no entries into two rows.
                 Job::Committed(id) => {
-                    self.put_meta(keys::COMMITTED, stored::encode_log_id(id.as_ref()))?;
+                    committed = Some(*id);
+                    continue;
                 }
+                _ => {}
+            }
+            // Whatever else there is keeps its place among the entries.
+            needs_sync = true;
+            next = self.append(&mut appended)?.or(next);
+            match job {
+                Job::Vote { vote, .. } => self.put_meta(keys::VOTE, stored::encode_vote(vote))?,
                 Job::Truncate { from, .. } => {
                     self.truncate(*from)?;
                     next = None;
                 }
                 Job::Purge { upto, .. } => self.purge(upto)?,
-                Job::Append { .. } | Job::Barrier(_) | Job::Stop => {}
+                _ => {}
             }
         }
         next = self.append(&mut appended)?.or(next);
+        if let Some(id) = committed {
+            self.put_meta(keys::COMMITTED, stored::encode_log_id(id.as_ref()))?;
+        }
         if needs_sync {
             self.log.store.sync()?;
         }

@@ -20,6 +20,10 @@ pub enum Command {
         id: u64,
         padding: usize,
     },
+    /// Adds to chain 0 once nobody holds the gate.
+    Gated {
+        id: u64,
+    },
     /// Makes the machine panic.
     Panic,
     /// Bytes that do not decode.
@@ -48,7 +52,7 @@ pub struct Counter {
     pub gate: Arc<Mutex<()>>,
 }
 
-/// A copy of the state. It is written only while nobody holds the gate.
+/// A copy of the state, written only while nobody holds the gate.
 #[derive(Debug)]
 pub struct Frozen {
     state: State,
@@ -82,6 +86,7 @@ impl Machine for Counter {
                 bytes.resize(10 + padding, 7);
                 bytes
             }
+            Command::Gated { id } => [&[3], id.to_le_bytes().as_slice()].concat(),
             Command::Panic => vec![2],
             Command::Garbage => vec![99],
         }
@@ -96,6 +101,10 @@ impl Machine for Counter {
                 Ok(Command::Add { chain: *chain, id, padding })
             }
             [2] => Ok(Command::Panic),
+            [3, id @ ..] => {
+                let id = id.try_into().map_err(|_| Undecodable("short".into()))?;
+                Ok(Command::Gated { id: u64::from_le_bytes(id) })
+            }
             _ => Err(Undecodable("an unknown command".into())),
         }
     }
@@ -110,7 +119,14 @@ impl Machine for Counter {
     }
 
     fn apply(&mut self, stamp: Stamp, command: Command) -> Applied<u64> {
-        let Command::Add { chain, id, padding } = command else { panic!("told to panic") };
+        let (chain, id, padding) = match command {
+            Command::Add { chain, id, padding } => (chain, id, padding),
+            Command::Gated { id } => {
+                drop(self.gate.lock().expect("not poisoned"));
+                (0, id, 0)
+            }
+            Command::Panic | Command::Garbage => panic!("told to panic"),
+        };
         self.state.last_at_ms = self.state.last_at_ms.max(stamp.at_ms);
         self.state.ids.insert(id);
         let head = self.state.heads.entry(chain).or_default();

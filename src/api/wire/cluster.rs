@@ -1,11 +1,10 @@
 //! The cluster, its signing keys and its operator keys on the wire.
 
 use authrai_cluster::{Role, Status};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{name, schema, time, time_s};
+use super::{name, public_key, schema, time, time_s};
 use crate::{
     api::fields::{Fields, FromFields},
     domain::{self, Action, OperatorKeyId},
@@ -120,7 +119,7 @@ impl From<&domain::SigningKey> for SigningKey {
         Self {
             kid: key.id.to_string(),
             node_id: key.node,
-            public_key: URL_SAFE_NO_PAD.encode(key.public_key),
+            public_key: public_key::text(&key.public_key),
             status,
             created_at: time(key.created_at),
             retired_at: key.retired_at.map(time),

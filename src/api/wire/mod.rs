@@ -9,6 +9,7 @@ pub mod api_key;
 pub mod audit;
 pub mod cluster;
 pub mod organization;
+mod public_key;
 pub mod token;
 pub mod verdict;
 

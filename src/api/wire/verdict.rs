@@ -121,6 +121,7 @@ impl VerifyBatch {
 /// What a token was found to be.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "made for one answer and written at once")]
 pub enum VerdictBody {
     /// Good for what was asked.
     Valid(ValidToken),

@@ -119,7 +119,7 @@ proptest! {
         let csv = exported(sample(60), &filter, Format::Csv);
         let mut rows = csv::Reader::from_reader(csv.as_bytes());
         let cells: Vec<String> =
-            rows.records().map(|row| row.unwrap().iter().last().unwrap().to_owned()).collect();
+            rows.records().map(|row| row.unwrap().iter().next_back().unwrap().to_owned()).collect();
         let texts: Vec<String> = page.events.into_iter().map(|event| event.text).collect();
         prop_assert_eq!(cells, texts);
     }
@@ -215,7 +215,7 @@ fn deep_offsets_and_single_filters_read_no_more_than_they_show() {
         let page = page(chain, &filter, 1_500, 20).unwrap();
         assert_eq!(page.events.len(), 20, "{filter:?}");
         let read = records.reads.load(std::sync::atomic::Ordering::Relaxed) - before;
-        assert!(read <= 20 * 16, "{filter:?} read {read} records");
+        assert!(read <= 20 * 32, "{filter:?} read {read} records");
     }
 }
 
@@ -235,7 +235,10 @@ fn a_scan_that_ends_early_can_be_continued_to_the_end() {
         loop {
             let chain = Chain::new(records.clone(), Tenant::SYSTEM);
             let filter = Filter { after_seq, ..filter.clone() };
-            let page = page(chain, &filter, 0, 5_000).unwrap();
+            let before = records.reads.load(std::sync::atomic::Ordering::Relaxed);
+            let page = page(chain, &filter, 0, 50_000).unwrap();
+            let read = records.reads.load(std::sync::atomic::Ordering::Relaxed) - before;
+            assert!(read <= AUDIT_SCAN_MAX_RECORDS + 256, "{read} events were read");
             assert_eq!(page.total, None);
             found.extend(seqs(&page));
             let Some(next) = page.next_after_seq else { break };

@@ -1,0 +1,211 @@
+//! Who may take which route: every route that the API's description lists, with every wrong key.
+
+use authrai::api::{Access, Route, route_table};
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use crate::harness::{Answer, Caller, TestNode};
+
+/// Every permission there is, as an API key holds them.
+const PERMISSIONS: &[&str] = &[
+    "agents:read",
+    "agents:write",
+    "tokens:issue",
+    "tokens:read",
+    "tokens:revoke",
+    "policies:read",
+    "policies:write",
+    "approvals:read",
+    "approvals:write",
+    "audit:read",
+    "api_keys:read",
+    "api_keys:write",
+    "webhooks:read",
+    "webhooks:write",
+    "domains:read",
+    "domains:write",
+    "billing:read",
+    "billing:write",
+];
+
+/// A path of this route; what it names does not exist.
+fn path(route: &Route) -> String {
+    let ulid = "01j1qz4zk8e6m2v7x9c3b5n0ah";
+    let prefix = match route.path.split('/').nth(2) {
+        Some("agents") => "agent",
+        Some("tokens") => "tok",
+        Some("api-keys") => "key",
+        Some("organizations") => "org",
+        _ if route.path.contains("{kid}") => "sig",
+        _ => "op",
+    };
+    let parts = route.path.split('/').map(|part| match part.starts_with('{') {
+        true => format!("{prefix}_{ulid}"),
+        false => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+async fn take(caller: &Caller, route: &Route) -> Answer {
+    let method: Method = route.method.parse().expect("a method");
+    caller.send(method, &path(route), None).await
+}
+
+/// The status alone: some answers never end.
+async fn status(caller: &Caller, route: &Route) -> StatusCode {
+    let method: Method = route.method.parse().expect("a method");
+    let mut request = caller.client.request(method, format!("{}{}", caller.url, path(route)));
+    if let Some(key) = &caller.key {
+        request = request.bearer_auth(key);
+    }
+    request.send().await.expect("an answer").status()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_is_taken_by_those_only_whom_its_description_names() {
+    let node = TestNode::start().await;
+    let nobody = node.api.with_key(None);
+    // Of the right form and checksum, but never made here.
+    let stranger = node.api.with_key(Some(&a_strangers_key()));
+    let mut routes = 0;
+    for route in route_table() {
+        let name = format!("{} {}", route.method, route.path);
+        let Access { permission, operator } = &route.access;
+        if route.access.is_public() {
+            continue;
+        }
+        if let Some(permission) = permission {
+            let others: Vec<_> =
+                PERMISSIONS.iter().copied().filter(|held| held != permission).collect();
+            let without = node.key("live", &others).await;
+            let body = take(&without, &route).await.expect_problem(403, "missing_permission");
+            let detail = body["detail"].as_str().unwrap_or_default();
+            assert!(detail.contains(permission.as_str()), "{name}: {detail}");
+            let only = node.key("live", &[permission]).await;
+            let status = status(&only, &route).await;
+            assert!(status != 401 && status != 403, "{name} with {permission}: {status}");
+        } else {
+            take(&node.api, &route).await.expect_problem(403, "wrong_kind_of_key");
+        }
+        if *operator {
+            let status = status(&node.operator, &route).await;
+            assert!(status != 401 && status != 403, "{name}: {status}");
+        } else {
+            take(&node.operator, &route).await.expect_problem(403, "wrong_kind_of_key");
+        }
+        let answer = take(&nobody, &route).await;
+        answer.expect_problem(401, "missing_api_key");
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"authrai\""), "{name}");
+        take(&stranger, &route).await.expect_problem(401, "invalid_api_key");
+        routes += 1;
+    }
+    assert!(routes > 25, "{routes} routes need a key");
+    node.stop().await;
+}
+
+fn a_strangers_key() -> String {
+    let secret = authrai::secrets::Secret::mint(authrai::secrets::KeyKind::ApiLive);
+    secret.expose().to_owned()
+}
+
+#[test]
+fn only_these_routes_take_no_key() {
+    let public: Vec<_> = route_table()
+        .into_iter()
+        .filter(|route| route.access.is_public())
+        .map(|route| format!("{} {}", route.method, route.path))
+        .collect();
+    assert_eq!(
+        public,
+        [
+            "GET /.well-known/jwks.json",
+            "GET /healthz",
+            "GET /readyz",
+            "POST /v1/tokens/verify",
+            "POST /v1/tokens/verify/batch",
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_key_at_all_is_told_apart_and_never_echoed() {
+    let node = TestNode::start().await;
+    let good = node.api.key.clone().expect("a key");
+    let agent = node.api.agent("a").await;
+    let (token, _) = node.api.token(&agent, &["a"]).await;
+    let made = node.api.post("/v1/agents", &json!({"name": "b", "owner": "o"})).await.expect(201);
+    let secret_key = made["secret_key"].as_str().expect("a secret key").to_owned();
+    let mut mistyped = good.clone();
+    mistyped.replace_range(20..21, if &good[20..21] == "x" { "y" } else { "x" });
+    for (presented, said) in [
+        (mistyped.as_str(), "checksum"),
+        (&good[..good.len() - 1], "49 characters"),
+        ("hunter2hunter2", "starts with"),
+        (token.as_str(), "agent's token"),
+        (secret_key.as_str(), "agent's secret key"),
+    ] {
+        let answer = node.api.with_key(Some(presented)).get("/v1/agents").await;
+        let body = answer.expect_problem(401, "invalid_api_key");
+        let detail = body["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains(said), "{detail}");
+        assert!(!answer.text.contains(presented), "the answer repeats what was presented");
+    }
+    for header in ["Basic dXNlcjpwYXNz", "Bearer", "token"] {
+        let request = node.api.client.get(format!("{}/v1/agents", node.api.url));
+        let answer = request.header("authorization", header).send().await.expect("an answer");
+        assert_eq!(answer.status(), 401, "{header}");
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_stops_when_it_is_disabled_rotated_or_deleted() {
+    let node = TestNode::start().await;
+    let create = json!({"name": "k", "environment": "live", "permissions": ["agents:read"]});
+    let made = node.api.post("/v1/api-keys", &create).await.expect(201);
+    let path = format!("/v1/api-keys/{}", made["id"].as_str().expect("an id"));
+    let first = node.api.with_key(made["key"].as_str());
+    first.get("/v1/agents").await.expect(200);
+
+    node.api.patch(&path, &json!({"enabled": false})).await.expect(200);
+    first.get("/v1/agents").await.expect_problem(401, "invalid_api_key");
+    node.api.patch(&path, &json!({"enabled": true})).await.expect(200);
+    first.get("/v1/agents").await.expect(200);
+
+    let grace = json!({"grace_seconds": 600});
+    let rotated = node.api.post(&format!("{path}/rotate"), &grace).await.expect(200);
+    let second = node.api.with_key(rotated["key"].as_str());
+    assert!(rotated["previous_key_expires_at"].is_string());
+    first.get("/v1/agents").await.expect(200);
+    second.get("/v1/agents").await.expect(200);
+
+    let rotate = node.api.send(Method::POST, &format!("{path}/rotate"), None).await;
+    let third = node.api.with_key(rotate.expect(200)["key"].as_str());
+    first.get("/v1/agents").await.expect_problem(401, "invalid_api_key");
+    second.get("/v1/agents").await.expect_problem(401, "invalid_api_key");
+    third.get("/v1/agents").await.expect(200);
+
+    let deleted = node.api.delete(&path).await.expect(200);
+    assert_eq!(deleted, json!({"id": made["id"], "deleted": true}));
+    third.get("/v1/agents").await.expect_problem(401, "invalid_api_key");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_grants_nothing_that_it_does_not_hold_and_is_shown_once() {
+    let node = TestNode::start().await;
+    let limited = node.key("live", &["api_keys:write", "api_keys:read"]).await;
+    let more = json!({"name": "x", "environment": "live", "permissions": ["agents:read"]});
+    limited.post("/v1/api-keys", &more).await.expect_problem(403, "forbidden");
+    let same = json!({"name": "x", "environment": "live"});
+    let made = limited.post("/v1/api-keys", &same).await.expect(201);
+    assert_eq!(made["permissions"], json!(["api_keys:read", "api_keys:write"]));
+    let key = made["key"].as_str().expect("a key");
+    let masked = format!("rai_pk_live_…{}", &key[key.len() - 4..]);
+    let listed = limited.get("/v1/api-keys").await;
+    assert_eq!(listed.expect(200)["data"][0]["key"], masked);
+    assert!(!listed.text.contains(key));
+    let id = made["id"].as_str().expect("an id");
+    assert_eq!(limited.get(&format!("/v1/api-keys/{id}")).await.expect(200)["key"], masked);
+    node.stop().await;
+}
