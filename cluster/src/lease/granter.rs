@@ -119,7 +119,7 @@ impl Granter {
     /// A granter that does not reign, and knows no member.
     #[must_use]
     pub fn new(params: Params, node: NodeId, boot: Boot) -> Granter {
-        Granter::keeping(Rules::default(), params, node, boot)
+        Granter::keeping(Rules::ALL, params, node, boot)
     }
 
     /// The same, keeping only `rules`.

@@ -70,7 +70,7 @@ impl Holder {
     /// is taken over.
     #[must_use]
     pub fn new(params: Params, node: NodeId, boot: Boot) -> Holder {
-        Holder::keeping(Rules::default(), params, node, boot)
+        Holder::keeping(Rules::ALL, params, node, boot)
     }
 
     /// The same, keeping only `rules`.

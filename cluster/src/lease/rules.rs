@@ -73,6 +73,8 @@ pub struct Rules;
 
 #[cfg(not(feature = "model"))]
 impl Rules {
+    pub(super) const ALL: Rules = Rules;
+
     #[inline]
     pub(super) fn keep(self, _: Rule) -> bool {
         true
@@ -88,6 +90,9 @@ pub struct Rules {
 
 #[cfg(feature = "model")]
 impl Rules {
+    /// Every rule.
+    pub const ALL: Rules = Rules { broken: 0 };
+
     /// Every rule but `rule`, and the guarantee with it.
     #[must_use]
     pub fn without(rule: Rule) -> Rules {

@@ -50,7 +50,7 @@ impl Mutant {
     pub fn rules(self) -> Rules {
         match self {
             Mutant::Code(rule) => Rules::without(rule),
-            _ => Rules::default(),
+            _ => Rules::ALL,
         }
     }
 }
