@@ -14,6 +14,7 @@ mod config;
 mod error;
 mod fatal;
 mod handle;
+pub mod lease;
 pub mod limits;
 mod machine;
 mod network;
