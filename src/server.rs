@@ -28,6 +28,9 @@ use crate::{
     verify::Views,
 };
 
+/// Where in the data directory private signing keys are kept.
+const SIGNING_KEYS: &str = "signing-keys";
+
 /// Whether an empty data directory may become a new cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Founding {
@@ -116,7 +119,7 @@ impl Server {
         let views = Views::default();
         let node = open_store(config, &views, founding).await?;
         let key_store =
-            KeyStore::open(config.data_dir.join("signing-keys"), config.node_id, key_file)?;
+            KeyStore::open(config.data_dir.join(SIGNING_KEYS), config.node_id, key_file)?;
         key_store.check()?;
         let issuer: Arc<str> = config.tokens.issuer.as_str().into();
         let supervisor = Supervisor::start(Settings {
@@ -256,7 +259,9 @@ fn listen(address: SocketAddr, key: &'static str) -> Result<TcpListener, StartEr
 
 fn open_key_file(config: &Config, founding: Founding) -> Result<KeyFile, StartError> {
     let path = &config.secrets.key_file;
-    if founding == Founding::Allowed && !path.exists() {
+    // Where signing keys are sealed already, a new key file would only open none of them.
+    let fresh = !config.data_dir.join(SIGNING_KEYS).exists();
+    if founding == Founding::Allowed && fresh && !path.exists() {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)
                 .map_err(|source| StartError::DataDir { path: folder.to_owned(), source })?;

@@ -63,15 +63,11 @@ async fn readyz(State(app): State<App>) -> Answer<Json<Health>> {
     if !app.handle.may_serve() {
         return not_yet("This node has not yet caught up with what was committed.");
     }
-    let status = app.handle.status();
-    if status.leader.is_none() {
+    if app.handle.status().leader.is_none() {
         return not_yet("The cluster has no leader at the moment, so it takes no writes.");
     }
-    let view = app.views.load();
-    let signs =
-        |node: u64| view.state.signing_keys.values().any(|key| key.node == node && key.may_sign());
-    if !signs(status.node_id) {
-        return not_yet("This node has no signing key yet, so it cannot issue tokens.");
+    if !app.keys.can_sign() {
+        return not_yet("This node has no signing key in use yet, so it cannot issue tokens.");
     }
     Ok(Json(Health { status: "ready" }))
 }
