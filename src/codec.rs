@@ -1,8 +1,9 @@
 //! The stored form of everything that AuthRAI writes to the log or a snapshot.
 //!
 //! bincode with a version byte in front, a length cap, and a check that nothing is left over.
-//! Stored enums are declared with `stored_enum!`, which gives each variant an explicit tag, so
-//! that moving a line never changes the meaning of bytes on disk. A stored type is a plain DTO:
+//! Stored enums are declared with `stored_enum!`, or `stored_tags!` where variants hold nothing:
+//! each variant has an explicit tag, so that moving a line never changes the meaning of bytes on
+//! disk. A stored type is a plain DTO:
 //! bincode cannot read `flatten`, `untagged`, `tag =`, `skip_serializing_if` or
 //! `serde_json::Value` back. Knows nothing of what is stored.
 
@@ -128,7 +129,61 @@ macro_rules! stored_enum {
     };
 }
 
-pub(crate) use stored_enum;
+/// Declares an enum whose variants hold nothing, each with an explicit stored tag, one byte, and a
+/// name for people and the wire.
+///
+/// Stored as the tag. A tag is never reused; an unknown one does not decode.
+macro_rules! stored_tags {
+    (
+        $(#[$meta:meta])*
+        $vis:vis enum $name:ident {
+            $( $(#[$variant_meta:meta])* $tag:literal => $variant:ident = $text:literal ),+ $(,)?
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash,
+            serde::Serialize, serde::Deserialize,
+        )]
+        #[serde(into = "u8", try_from = "u8")]
+        $vis enum $name {
+            $( $(#[$variant_meta])* $variant ),+
+        }
+
+        impl $name {
+            /// Every one there is, in the order of declaration.
+            pub const ALL: [Self; [$( $text ),+].len()] = [$( Self::$variant ),+];
+
+            /// Its name on the wire.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $( Self::$variant => $text ),+
+                }
+            }
+        }
+
+        impl From<$name> for u8 {
+            fn from(one: $name) -> u8 {
+                match one {
+                    $( $name::$variant => $tag ),+
+                }
+            }
+        }
+
+        impl TryFrom<u8> for $name {
+            type Error = String;
+
+            fn try_from(tag: u8) -> Result<Self, String> {
+                match tag {
+                    $( $tag => Ok(Self::$variant), )+
+                    other => Err(format!(concat!("unknown ", stringify!($name), " tag {}"), other)),
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use {stored_enum, stored_tags};
 
 #[cfg(test)]
 mod tests {
@@ -140,6 +195,21 @@ mod tests {
             7 => Number(u64),
             300 => Text(String),
         }
+    }
+
+    stored_tags! {
+        enum Light {
+            9 => Red = "red",
+            4 => Green = "green",
+        }
+    }
+
+    #[test]
+    fn an_enum_of_names_is_stored_as_its_tag() {
+        assert_eq!(Light::ALL.map(|light| encode(&light)), [[1, 9], [1, 4]]);
+        assert_eq!(Light::ALL.map(Light::as_str), ["red", "green"]);
+        assert_eq!(decode(&[1, 4]), Ok(Light::Green));
+        assert!(matches!(decode::<Light>(&[1, 5]), Err(DecodeError::Malformed(_))));
     }
 
     #[test]

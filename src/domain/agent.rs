@@ -14,54 +14,20 @@ use super::{
     AgentId, AgentTokensRevoked, CreateAgent, Decision, Event, Fact, Hash, Kind, Millis, Outcome,
     Refusal, RotateAgentKey, State, Tenant, UpdateAgent, caller::Caller, change::set, merge, text,
 };
-use crate::{codec, limits};
+use crate::{
+    codec::{self, stored_tags},
+    limits,
+};
 
-/// Whether an agent may act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "u8", try_from = "u8")]
-pub enum AgentStatus {
-    /// May be issued tokens.
-    Active,
-    /// Gets none, and has none valid, for now.
-    Paused,
-    /// Gets none ever again.
-    Revoked,
-}
-
-impl AgentStatus {
-    /// Every status there is.
-    pub const ALL: [Self; 3] = [Self::Active, Self::Paused, Self::Revoked];
-
-    /// Its name on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Paused => "paused",
-            Self::Revoked => "revoked",
-        }
-    }
-}
-
-impl From<AgentStatus> for u8 {
-    fn from(status: AgentStatus) -> u8 {
-        match status {
-            AgentStatus::Active => 1,
-            AgentStatus::Paused => 2,
-            AgentStatus::Revoked => 3,
-        }
-    }
-}
-
-impl TryFrom<u8> for AgentStatus {
-    type Error = String;
-
-    fn try_from(tag: u8) -> Result<Self, String> {
-        match tag {
-            1 => Ok(Self::Active),
-            2 => Ok(Self::Paused),
-            3 => Ok(Self::Revoked),
-            other => Err(format!("unknown agent status tag {other}")),
-        }
+stored_tags! {
+    /// Whether an agent may act.
+    pub enum AgentStatus {
+        /// May be issued tokens.
+        1 => Active = "active",
+        /// Gets none, and has none valid, for now.
+        2 => Paused = "paused",
+        /// Gets none ever again.
+        3 => Revoked = "revoked",
     }
 }
 

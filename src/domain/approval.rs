@@ -14,66 +14,31 @@ use super::{
     AgentId, ApiKeyId, ApprovalId, Decision, Event, Fact, Hash, Kind, Millis, Outcome, Refusal,
     RuleRef, Seconds, State, Tenant, TokenId, caller::Caller,
 };
-use crate::{codec, limits};
+use crate::{
+    codec::{self, stored_tags},
+    limits,
+};
 
-/// How far an approval has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "u8", try_from = "u8")]
-pub enum ApprovalStatus {
-    /// Waits for an answer.
-    Pending,
-    /// Somebody agreed; it waits to be collected.
-    Approved,
-    /// Somebody did not.
-    Denied,
-    /// Its time was over before it was answered, or collected.
-    Expired,
-    /// The token was issued.
-    Consumed,
+stored_tags! {
+    /// How far an approval has come.
+    pub enum ApprovalStatus {
+        /// Waits for an answer.
+        1 => Pending = "pending",
+        /// Somebody agreed; it waits to be collected.
+        2 => Approved = "approved",
+        /// Somebody did not.
+        3 => Denied = "denied",
+        /// Its time was over before it was answered, or collected.
+        4 => Expired = "expired",
+        /// The token was issued.
+        5 => Consumed = "consumed",
+    }
 }
 
 impl ApprovalStatus {
-    /// Every status there is.
-    pub const ALL: [Self; 5] =
-        [Self::Pending, Self::Approved, Self::Denied, Self::Expired, Self::Consumed];
-
-    /// Its name on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Approved => "approved",
-            Self::Denied => "denied",
-            Self::Expired => "expired",
-            Self::Consumed => "consumed",
-        }
-    }
-
     /// Whether it still can come to something.
     const fn is_open(self) -> bool {
         matches!(self, Self::Pending | Self::Approved)
-    }
-}
-
-impl From<ApprovalStatus> for u8 {
-    fn from(status: ApprovalStatus) -> u8 {
-        match status {
-            ApprovalStatus::Pending => 1,
-            ApprovalStatus::Approved => 2,
-            ApprovalStatus::Denied => 3,
-            ApprovalStatus::Expired => 4,
-            ApprovalStatus::Consumed => 5,
-        }
-    }
-}
-
-impl TryFrom<u8> for ApprovalStatus {
-    type Error = String;
-
-    fn try_from(tag: u8) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|status| u8::from(*status) == tag)
-            .ok_or_else(|| format!("unknown approval status tag {tag}"))
     }
 }
 

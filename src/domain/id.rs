@@ -7,6 +7,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::stored_tags;
+
 /// A text that is not an id of the kind asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an id of the form {0}_<26 lowercase ULID characters>")]
@@ -161,50 +163,19 @@ impl FromStr for OrgId {
     }
 }
 
-/// Live or test: two worlds of one organisation that never see each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "u8", try_from = "u8")]
-pub enum Environment {
-    /// Real work.
-    Live,
-    /// Trials.
-    Test,
-}
-
-impl Environment {
-    /// `live` or `test`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Test => "test",
-        }
+stored_tags! {
+    /// Live or test: two worlds of one organisation that never see each other.
+    pub enum Environment {
+        /// Real work.
+        1 => Live = "live",
+        /// Trials.
+        2 => Test = "test",
     }
 }
 
 impl fmt::Display for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl From<Environment> for u8 {
-    fn from(environment: Environment) -> u8 {
-        match environment {
-            Environment::Live => 1,
-            Environment::Test => 2,
-        }
-    }
-}
-
-impl TryFrom<u8> for Environment {
-    type Error = String;
-
-    fn try_from(tag: u8) -> Result<Self, String> {
-        match tag {
-            1 => Ok(Self::Live),
-            2 => Ok(Self::Test),
-            other => Err(format!("unknown environment tag {other}")),
-        }
     }
 }
 

@@ -9,46 +9,15 @@ use super::{
     CreateOrganization, Decision, Fact, Kind, Millis, OrgId, Outcome, Refusal, State, Tenant,
     UpdateOrganization, change::set, text,
 };
-use crate::limits;
+use crate::{codec::stored_tags, limits};
 
-/// What a token request comes to when no policy matches it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "u8", try_from = "u8")]
-pub enum DefaultEffect {
-    /// Issue.
-    Allow,
-    /// Refuse.
-    Deny,
-}
-
-impl DefaultEffect {
-    /// `allow` or `deny`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Deny => "deny",
-        }
-    }
-}
-
-impl From<DefaultEffect> for u8 {
-    fn from(effect: DefaultEffect) -> u8 {
-        match effect {
-            DefaultEffect::Allow => 1,
-            DefaultEffect::Deny => 2,
-        }
-    }
-}
-
-impl TryFrom<u8> for DefaultEffect {
-    type Error = String;
-
-    fn try_from(tag: u8) -> Result<Self, String> {
-        match tag {
-            1 => Ok(Self::Allow),
-            2 => Ok(Self::Deny),
-            other => Err(format!("unknown default effect tag {other}")),
-        }
+stored_tags! {
+    /// What a token request comes to when no policy matches it.
+    pub enum DefaultEffect {
+        /// Issue.
+        1 => Allow = "allow",
+        /// Refuse.
+        2 => Deny = "deny",
     }
 }
 

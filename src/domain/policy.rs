@@ -10,51 +10,17 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Hash, Millis, PolicyId, Seconds, Tenant};
-use crate::codec::{self, stored_enum};
+use crate::codec::{self, stored_enum, stored_tags};
 
-/// Whose requests a throttle counts together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "u8", try_from = "u8")]
-pub enum Per {
-    /// Each agent's on their own.
-    Agent,
-    /// Those of all agents with the same owner.
-    Owner,
-    /// All.
-    Organization,
-}
-
-impl Per {
-    /// Its name on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Agent => "agent",
-            Self::Owner => "owner",
-            Self::Organization => "organization",
-        }
-    }
-}
-
-impl From<Per> for u8 {
-    fn from(per: Per) -> u8 {
-        match per {
-            Per::Agent => 1,
-            Per::Owner => 2,
-            Per::Organization => 3,
-        }
-    }
-}
-
-impl TryFrom<u8> for Per {
-    type Error = String;
-
-    fn try_from(tag: u8) -> Result<Self, String> {
-        match tag {
-            1 => Ok(Self::Agent),
-            2 => Ok(Self::Owner),
-            3 => Ok(Self::Organization),
-            other => Err(format!("unknown throttle subject tag {other}")),
-        }
+stored_tags! {
+    /// Whose requests a throttle counts together.
+    pub enum Per {
+        /// Each agent's on their own.
+        1 => Agent = "agent",
+        /// Those of all agents with the same owner.
+        2 => Owner = "owner",
+        /// All.
+        3 => Organization = "organization",
     }
 }
 
