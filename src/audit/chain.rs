@@ -142,21 +142,6 @@ pub fn check(prev: &Hash, record: &[u8]) -> Result<Hash, Broken> {
     if event_hash(prev, text.as_bytes()) == hash { Ok(hash) } else { Err(Broken::WrongHash) }
 }
 
-/// Checks a whole event as an export shows it, against the event whose hash is `prev`; its own
-/// hash, for the next. Nothing in it stands outside the hash.
-///
-/// # Errors
-///
-/// [`Broken`] says what is wrong with it.
-pub fn check_json(prev: &Hash, event: &Map<String, Value>) -> Result<Hash, Broken> {
-    let mut bare = event.clone();
-    let told = [bare.remove("prev_hash"), bare.remove("hash")];
-    let jcs = serde_json_canonicalizer::to_vec(&bare).map_err(|_| Broken::NotARecord)?;
-    let hash = event_hash(prev, &jcs);
-    let expected = [prev, &hash].map(|hash| Some(Value::String(hex::encode(hash))));
-    if told == expected { Ok(hash) } else { Err(Broken::WrongHash) }
-}
-
 /// The whole event as JSON text: `jcs`, a JSON object, with its two hashes added.
 pub fn full_json(prev: &Hash, hash: &Hash, jcs: &str) -> String {
     let open = jcs.strip_suffix('}').unwrap_or(jcs);
@@ -296,27 +281,6 @@ mod tests {
         for cut in [0, 31, 32, 33, second.record.bytes.len() - 1] {
             let came = check(&head.hash, &second.record.bytes[..cut]);
             assert_eq!(came, Err(Broken::NotARecord), "cut at {cut}");
-        }
-    }
-
-    #[test]
-    fn an_exported_event_is_checked_whole() {
-        let (head, _) = linked(Head::START, &revoked(7));
-        let (next, second) = linked(head, &revoked(8));
-        let (own, text) = split(&second.record.bytes).expect("a record");
-        let text = full_json(&head.hash, &own, text);
-        let event: Map<String, Value> = serde_json::from_str(&text).expect("JSON");
-        assert_eq!(check_json(&head.hash, &event), Ok(next.hash));
-        assert_eq!(check_json(&[0; 32], &event), Err(Broken::WrongHash));
-        let mut more = event.clone();
-        more.insert("note".into(), "x".into());
-        assert_eq!(check_json(&head.hash, &more), Err(Broken::WrongHash), "a member added");
-        for name in event.keys() {
-            let mut changed = event.clone();
-            changed.insert(name.clone(), "x".into());
-            assert_eq!(check_json(&head.hash, &changed), Err(Broken::WrongHash), "{name} changed");
-            changed.remove(name);
-            assert_eq!(check_json(&head.hash, &changed), Err(Broken::WrongHash), "{name} gone");
         }
     }
 }
