@@ -1,3 +1,5 @@
+//! Which source wins, and what is said when a value is wrong.
+
 use super::*;
 
 fn sources(profile: Profile, file: Option<&str>, env: &[(&str, &str)]) -> Sources {

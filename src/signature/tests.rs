@@ -1,3 +1,5 @@
+//! Signed requests: what verifies, and everything that must not.
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::{Signer as _, SigningKey};
 use proptest::prelude::*;

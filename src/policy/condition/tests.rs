@@ -1,3 +1,5 @@
+//! What a condition may say, what it comes to, and that none can stall or crash a node.
+
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Decisions: tables, and every combination of rules against a naive oracle.
+
 use std::collections::BTreeMap;
 
 use super::*;
