@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     domain::{Head, Tenant},
-    limits::AUDIT_SCAN_MAX_RECORDS,
+    limits::{AUDIT_CHUNK_MAX_RECORDS, AUDIT_SCAN_MAX_RECORDS},
 };
 
 fn chain(records: impl Records + 'static) -> Chain {
@@ -141,6 +141,27 @@ fn an_export_in_many_pieces_is_a_whole_chain() {
         let head = sample::links(length).last().map_or([0; 32], |link| link.hash);
         let intact = offline::check(file.as_bytes(), None, Some(head)).unwrap();
         assert_eq!(intact.length, length);
+    }
+}
+
+#[test]
+fn a_piece_of_an_export_holds_no_more_than_one_chunk_of_events() {
+    let length = 5 * AUDIT_CHUNK_MAX_RECORDS;
+    for format in [Format::Json, Format::Csv] {
+        let mut export =
+            Export::new(sample(length as u64), &Filter::default(), format).expect("an export");
+        let (mut events, mut pieces) = (0, 0);
+        while let Some(piece) = export.piece().expect("a piece") {
+            let text = String::from_utf8(piece).expect("text");
+            // A CSV row names its event in a column of its own and in the event's text.
+            let named = if format == Format::Csv { 2 } else { 1 };
+            let held = text.matches("evt_").count() / named;
+            assert!(held <= AUDIT_CHUNK_MAX_RECORDS, "{held} events in one piece");
+            events += held;
+            pieces += 1;
+        }
+        assert_eq!(events, length, "{format:?}");
+        assert!(pieces >= 5, "{format:?} came in {pieces} pieces");
     }
 }
 
