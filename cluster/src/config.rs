@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use openraft::SnapshotPolicy;
 
+use crate::lease;
+use crate::peer::PeerConfig;
 use crate::store::identity::ClusterId;
 
 /// Where a node lives and how it behaves.
@@ -31,6 +33,12 @@ pub struct Config {
     pub scrub_bytes_per_second: u64,
     /// How long the background check rests between two passes.
     pub scrub_pause: Duration,
+    /// How this node speaks to peers; a node without this is a cluster of one.
+    pub peers: Option<PeerConfig>,
+    /// Whether this node wants a vote once it has caught up; else it only follows, and answers.
+    pub voter: bool,
+    /// How long leases last; the same on every node of a cluster.
+    pub lease: lease::Params,
 }
 
 impl Config {
@@ -46,6 +54,9 @@ impl Config {
             cache_bytes: 512 * 1024 * 1024,
             scrub_bytes_per_second: 4 * 1024 * 1024,
             scrub_pause: Duration::from_secs(6 * 60 * 60),
+            peers: None,
+            voter: true,
+            lease: lease::Params::default(),
         }
     }
 

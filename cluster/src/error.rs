@@ -241,6 +241,33 @@ pub enum StartError {
         /// The cluster that was expected, in hex.
         expected: String,
     },
+    /// A certificate, its key or the CA that the peers trust cannot be used.
+    #[error(
+        "{} cannot be used between peers: {detail}; point to the file that was made for this node of this cluster, readable by this user",
+        path.display()
+    )]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The address for peers cannot be had.
+    #[error(
+        "cannot listen for peers on {address}: {detail}; stop what holds it, or choose another address"
+    )]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        detail: String,
+    },
+    /// The node has not been taken into the cluster that it joins.
+    #[error("the cluster does not take this node in: {detail}")]
+    NotTakenIn {
+        /// Why not, and what to do.
+        detail: String,
+    },
     /// Something in the directory is damaged.
     #[error(
         "damaged {what} at {place}: {detail}; this node will not start on it: restore the data directory from a backup, or remove it and let the node join afresh, and check the disk"
@@ -326,6 +353,23 @@ pub enum Unavailable {
         /// Where the log ends.
         last: u64,
     },
+    /// The node is shutting down.
+    #[error("the node is shutting down")]
+    ShuttingDown,
+    /// The node can not go on.
+    #[error(transparent)]
+    Fatal(Fatal),
+}
+
+/// Why the cluster was not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MemberError {
+    /// It must not be done.
+    #[error("the cluster refuses: {0}")]
+    Refused(String),
+    /// No leader did it in time. It may yet happen; asking again does no harm.
+    #[error("no leader did it in time; see the cluster's status and try again")]
+    NoQuorum,
     /// The node is shutting down.
     #[error("the node is shutting down")]
     ShuttingDown,

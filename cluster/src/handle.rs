@@ -7,18 +7,23 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
-use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
-use openraft::{Raft, ReadPolicy, ServerState};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
-use crate::admission::{Admission, InFlight};
+use crate::admission::Admission;
 use crate::error::{Fatal, ProposeError, Unavailable};
 use crate::fatal::FatalCell;
-use crate::limits::{COMMAND_MAX_BYTES, RETRY_PAUSE};
+use crate::forward::{Attempt, Read, Writing};
+use crate::joining::Wanted;
+use crate::lease::{LeaseClock, SystemClock};
+use crate::leasing::Leasing;
+use crate::limits::{COMMAND_MAX_BYTES, RETRY_PAUSE, RETRY_PAUSE_MAX};
+use crate::peer::link::Links;
+use crate::roster::Roster;
 use crate::store::Store;
 use crate::store::apply::{Apply, Progress};
 use crate::store::identity::Identity;
@@ -26,8 +31,8 @@ use crate::store::journal::{Journal, JournalShared};
 use crate::store::log::LogShared;
 use crate::store::scrub::Scrub;
 use crate::store::snapshot::Snapshots;
-use crate::types::{Proposed, TypeConfig};
-use crate::{Machine, Role, Status};
+use crate::types::TypeConfig;
+use crate::{Machine, Status};
 
 /// What a running node consists of.
 pub(crate) struct Core<M: Machine> {
@@ -37,13 +42,34 @@ pub(crate) struct Core<M: Machine> {
     pub journal: Arc<JournalShared>,
     pub snapshots: Arc<Snapshots>,
     pub progress: Arc<Progress>,
+    pub roster: Arc<Roster>,
     pub scrub: Scrub,
     pub fatal: FatalCell,
     pub identity: Identity,
+    /// What this node wants to be to its peers.
+    pub wanted: Wanted,
+    /// Until a shutdown begins or the node can not go on.
     pub serving: AtomicBool,
-    pub ready: watch::Sender<bool>,
+    pub ready: Arc<watch::Sender<bool>>,
     pub stopping: watch::Sender<bool>,
     pub admission: Admission,
+    pub leasing: Leasing,
+    /// None where the node has no peers.
+    pub links: Option<Links>,
+    /// One change of the membership at a time.
+    pub changes: tokio::sync::Mutex<()>,
+}
+
+impl<M: Machine> Core<M> {
+    pub(crate) fn check_running(&self) -> Result<(), Unavailable> {
+        if let Some(fatal) = self.fatal.get() {
+            return Err(Unavailable::Fatal(fatal));
+        }
+        if *self.stopping.borrow() {
+            return Err(Unavailable::ShuttingDown);
+        }
+        Ok(())
+    }
 }
 
 /// A committed command.
@@ -77,47 +103,75 @@ impl<M: Machine> Handle<M> {
         Handle { core }
     }
 
+    pub(crate) fn core(&self) -> &Arc<Core<M>> {
+        &self.core
+    }
+
     /// Appends `command` to the log and answers when it is committed, applied and published here.
+    /// Any node takes it; the leader appends it.
     pub async fn propose(
         &self,
         command: M::Command,
         deadline: Duration,
     ) -> Result<Committed<M::Reply>, ProposeError> {
-        let bytes: Arc<[u8]> = M::encode_command(&command).into();
-        drop(command);
+        self.propose_as(&command, false, deadline).await
+    }
+
+    /// The same, but answers only when no node of the cluster can answer from a view before it any
+    /// more: for revokes. Where a leader fails meanwhile the command is appended again, so it must
+    /// be one that may be applied twice. One that changes nothing any more waits like the first.
+    pub async fn propose_everywhere(
+        &self,
+        command: M::Command,
+        deadline: Duration,
+    ) -> Result<Committed<M::Reply>, ProposeError> {
+        self.propose_as(&command, true, deadline).await
+    }
+
+    async fn propose_as(
+        &self,
+        command: &M::Command,
+        everywhere: bool,
+        deadline: Duration,
+    ) -> Result<Committed<M::Reply>, ProposeError> {
+        let bytes: Arc<[u8]> = M::encode_command(command).into();
         if bytes.len() > COMMAND_MAX_BYTES {
             let limit = COMMAND_MAX_BYTES;
             return Err(ProposeError::TooLarge { bytes: bytes.len(), limit });
         }
         let mut admitted = Some(self.core.admission.admit(bytes.len())?);
-        let until = Instant::now() + deadline;
+        let writing = Writing { bytes, everywhere, until: Instant::now() + deadline };
+        let mut appended = false;
+        let mut first = None;
+        let mut retry = Retry::new(&self.core);
         loop {
-            if let Some(fatal) = self.core.fatal.get() {
-                return Err(ProposeError::Fatal(fatal));
-            }
-            if *self.core.stopping.borrow() {
-                return Err(ProposeError::ShuttingDown);
-            }
-            let proposed = Proposed { at_ms: wall_clock_ms(), bytes: bytes.clone() };
-            let raft = self.core.raft.clone();
-            let write = async move { raft.client_write(proposed).await };
-            let mut attempt = InFlight::new(write, admitted.take());
-            match timeout_at(until, &mut attempt).await {
-                Ok(Ok(response)) => {
-                    let reply = response.data.0.and_then(|r| r.downcast::<M::Reply>().ok());
-                    // A command is always answered by its machine.
-                    let reply = *reply.ok_or(ProposeError::OutcomeUnknown)?;
-                    return Ok(Committed { index: response.log_id.index(), reply });
+            self.core.check_running().map_err(|unavailable| match unavailable {
+                _ if appended => ProposeError::OutcomeUnknown,
+                Unavailable::Fatal(fatal) => ProposeError::Fatal(fatal),
+                _ => ProposeError::ShuttingDown,
+            })?;
+            match self.core.write(&writing, &mut admitted).await {
+                Attempt::Committed(Committed { index, reply }) => {
+                    let applied = self.wait_until(index, writing.until).await;
+                    applied.map_err(|_| ProposeError::OutcomeUnknown)?;
+                    return Ok(Committed { index, reply: first.unwrap_or(reply) });
                 }
-                Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {
-                    admitted = attempt.give_back();
-                    let again = Instant::now() + RETRY_PAUSE;
-                    if again >= until {
-                        return Err(ProposeError::NoQuorum);
-                    }
-                    sleep_until(again).await;
+                Attempt::Unknown if !everywhere => return Err(ProposeError::OutcomeUnknown),
+                Attempt::Overloaded if !appended => return Err(ProposeError::Overloaded),
+                // It may be applied twice, and so it is proposed again; what it came to first is
+                // what it came to.
+                Attempt::ReignOver(reply) => {
+                    appended = true;
+                    first.get_or_insert(reply);
                 }
-                Ok(Err(_)) | Err(_) => return Err(ProposeError::OutcomeUnknown),
+                Attempt::Unknown => appended = true,
+                Attempt::NotAppended | Attempt::Overloaded => {}
+            }
+            if !retry.wait(writing.until).await {
+                return Err(match appended {
+                    true => ProposeError::OutcomeUnknown,
+                    false => ProposeError::NoQuorum,
+                });
             }
         }
     }
@@ -125,47 +179,47 @@ impl<M: Machine> Handle<M> {
     /// An index that reflects everything committed before the call, applied here when it returns.
     pub async fn read_index(&self, deadline: Duration) -> Result<u64, Unavailable> {
         let until = Instant::now() + deadline;
+        let mut retry = Retry::new(&self.core);
         loop {
-            self.check_running()?;
-            let read = self.core.raft.get_read_linearizer(ReadPolicy::ReadIndex);
-            match timeout_at(until, read).await {
-                Err(_) => return Err(Unavailable::Timeout),
-                Ok(Ok(linearizer)) => {
-                    let index = linearizer.read_log_id().index();
+            self.core.check_running()?;
+            match self.core.read(until).await {
+                Read::Confirmed { index, .. } => {
                     self.wait_until(index, until).await?;
                     return Ok(index);
                 }
-                Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(_)))) => {
-                    let again = Instant::now() + RETRY_PAUSE;
-                    if again >= until {
-                        return Err(Unavailable::NoQuorum);
-                    }
-                    sleep_until(again).await;
-                }
-                Ok(Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)))) => {
-                    return Err(Unavailable::NoQuorum);
-                }
-                Ok(Err(RaftError::Fatal(e))) => {
-                    self.check_running()?;
-                    return Err(Unavailable::Fatal(Fatal::Consensus { detail: e.to_string() }));
-                }
+                Read::NotLeader if retry.wait(until).await => {}
+                Read::NotLeader | Read::NoQuorum => return Err(Unavailable::NoQuorum),
+                Read::Failed(unavailable) => return Err(unavailable),
             }
         }
     }
 
-    /// Waits until `index` is applied and published here.
+    /// Waits until `index` is applied and published here. [`Unavailable::Beyond`] only if the
+    /// leader's log, too, ends before it.
     pub async fn wait_applied(&self, index: u64, deadline: Duration) -> Result<(), Unavailable> {
         if self.applied_index() >= index {
             return Ok(());
         }
-        let last = self.last_log_index();
-        if index > last {
-            return Err(Unavailable::Beyond { last });
+        let until = Instant::now() + deadline;
+        if index > self.last_log_index() {
+            let last = match self.core.leader_elsewhere() {
+                Some(_) => match self.core.read(until).await {
+                    Read::Confirmed { last, .. } => Some(last),
+                    _ => None,
+                },
+                None => Some(self.last_log_index()),
+            };
+            if let Some(last) = last.filter(|last| index > *last) {
+                return Err(Unavailable::Beyond { last });
+            }
         }
-        self.wait_until(index, Instant::now() + deadline).await
+        self.wait_until(index, until).await
     }
 
     async fn wait_until(&self, index: u64, until: Instant) -> Result<(), Unavailable> {
+        if self.applied_index() >= index {
+            return Ok(());
+        }
         let mut applied = self.applied_watch();
         let mut stopping = self.core.stopping.subscribe();
         let result = tokio::select! {
@@ -178,16 +232,6 @@ impl<M: Machine> Handle<M> {
         result
     }
 
-    fn check_running(&self) -> Result<(), Unavailable> {
-        if let Some(fatal) = self.core.fatal.get() {
-            return Err(Unavailable::Fatal(fatal));
-        }
-        if *self.core.stopping.borrow() {
-            return Err(Unavailable::ShuttingDown);
-        }
-        Ok(())
-    }
-
     /// The last index that is applied and published here.
     pub fn applied_index(&self) -> u64 {
         self.core.progress.published()
@@ -198,11 +242,13 @@ impl<M: Machine> Handle<M> {
         self.core.log.last_index()
     }
 
-    /// Whether what this node shows is fit to be served: everything committed before its start is
-    /// applied again, and so is this leader's own first entry. False again once a shutdown began
-    /// or the node can not go on. One atomic load.
+    /// Whether what this node shows is fit to be served: it holds a lease, so no revoke that it
+    /// has not applied can have been answered. Load the view after this, never before. False while
+    /// the leader cannot be reached for longer than a lease, and once a shutdown began or the node
+    /// can not go on. Two clock readings and a few atomic loads.
     pub fn may_serve(&self) -> bool {
         self.core.serving.load(Ordering::Acquire)
+            && self.core.leasing.gate().usable(SystemClock.read())
     }
 
     /// Resolves when [`Handle::may_serve`] first becomes true; never, if the node can not go on
@@ -225,13 +271,7 @@ impl<M: Machine> Handle<M> {
         Status {
             cluster_id: core.identity.cluster,
             node_id: core.identity.node,
-            role: match metrics.state {
-                ServerState::Learner => Role::Learner,
-                ServerState::Follower => Role::Follower,
-                ServerState::Candidate => Role::Candidate,
-                ServerState::Leader => Role::Leader,
-                ServerState::Shutdown => Role::Stopped,
-            },
+            role: metrics.state.into(),
             term: metrics.current_term,
             leader: metrics.current_leader,
             last_log_index: self.last_log_index(),
@@ -240,6 +280,7 @@ impl<M: Machine> Handle<M> {
             snapshot_index: core.snapshots.last_index(),
             snapshot_bytes: newest.map_or(0, |(_, bytes)| bytes),
             store_bytes: core.store.size_bytes(),
+            lease_left_ms: core.leasing.gate().left_ns(SystemClock.read()) / 1_000_000,
             scrub: core.scrub.report(),
         }
     }
@@ -254,30 +295,60 @@ impl<M: Machine> Handle<M> {
         let target = self.applied_index();
         let mut metrics = self.core.raft.metrics();
         loop {
-            self.check_running()?;
+            self.core.check_running()?;
             let before = self.core.snapshots.last_index();
             if before.is_some_and(|index| index >= target) {
                 return Ok(());
             }
             let triggered = self.core.raft.trigger().snapshot().await;
             if let Err(e) = triggered {
-                self.check_running()?;
+                self.core.check_running()?;
                 return Err(Unavailable::Fatal(Fatal::Consensus { detail: e.to_string() }));
             }
             // One that was already being written may turn out too old: then once more.
             while self.core.snapshots.last_index() == before {
                 if metrics.changed().await.is_err() {
-                    self.check_running()?;
+                    self.core.check_running()?;
                     return Err(Unavailable::ShuttingDown);
                 }
-                self.check_running()?;
+                self.core.check_running()?;
             }
         }
     }
 }
 
-/// The leader's wall clock.
-fn wall_clock_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+/// Pauses between tries that found no leader: longer each time, but over at once when there is a
+/// new one.
+struct Retry<'a, M: Machine> {
+    core: &'a Core<M>,
+    pause: Duration,
+}
+
+impl<'a, M: Machine> Retry<'a, M> {
+    fn new(core: &'a Core<M>) -> Self {
+        Retry { core, pause: RETRY_PAUSE }
+    }
+
+    /// False if there is no time left for another try.
+    async fn wait(&mut self, until: Instant) -> bool {
+        let again = Instant::now() + self.pause;
+        if again >= until {
+            return false;
+        }
+        self.pause = (self.pause * 2).min(RETRY_PAUSE_MAX);
+        let mut metrics = self.core.raft.server_metrics();
+        let leader = metrics.borrow_and_update().current_leader;
+        let changed = async {
+            while metrics.borrow_and_update().current_leader == leader {
+                if metrics.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // A read or a write that failed at once must not spin.
+        tokio::time::sleep(RETRY_PAUSE).await;
+        // Past its end is another try as well.
+        let _ = timeout_at(again, changed).await;
+        true
+    }
 }

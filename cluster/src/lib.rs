@@ -2,27 +2,37 @@
 //!
 //! A [`Node`] opens a data directory and runs a [`Machine`] on it. Its [`Handle`] proposes
 //! commands: each is stamped, appended to a replicated log, synced, committed, applied, and
-//! answered only when its effects can be read. History that the machine writes goes to the
-//! [`Journal`]. Even one node takes this whole way.
+//! answered only when its effects can be read; [`Handle::propose_everywhere`] waits until no node
+//! can answer from before it. History that the machine writes goes to the [`Journal`]. Even one node
+//! takes this whole way; several reach each other over mutual TLS ([`PeerConfig`]), and whichever
+//! is asked, the leader does it.
 //!
 //! openraft orders the commands, sled keeps the log and the journal. Neither shows through: no
 //! type of theirs is public, and nothing here knows what a command means.
 
 mod admission;
+mod answer;
 mod codec;
 mod config;
 mod error;
 mod fatal;
+mod forward;
 mod handle;
+mod joining;
 pub mod lease;
+mod leasing;
 pub mod limits;
 mod machine;
-mod network;
+mod members;
 mod node;
 mod open;
+mod operator;
+mod peer;
+mod roster;
 mod status;
 mod store;
 mod types;
+mod wall_clock;
 
 #[cfg(test)]
 extern crate self as authrai_cluster;
@@ -31,11 +41,13 @@ extern crate self as authrai_cluster;
 mod toy;
 
 pub use config::Config;
-pub use error::{Fatal, JournalError, ProposeError, StartError, Unavailable, What};
+pub use error::{Fatal, JournalError, MemberError, ProposeError, StartError, Unavailable, What};
 pub use handle::{Committed, Handle};
 pub use machine::{Applied, Machine, Record, Stamp, Undecodable};
-pub use node::Node;
-pub use status::{Role, Status};
+pub use node::{Node, Seed};
+pub use peer::PeerConfig;
+pub use peer::tls::{certificate_name, parse_hex as parse_cluster_id};
+pub use status::{MemberStatus, Role, Status};
 pub use store::identity::ClusterId;
 pub use store::journal::Journal;
 pub use store::scrub::ScrubReport;

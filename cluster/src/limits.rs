@@ -42,6 +42,9 @@ pub(crate) const LOG_ROW_MAX_BYTES: usize = 56 * 1024;
 pub(crate) const LOG_CACHE_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// Entries that one limited read of the log returns.
 pub(crate) const LOG_READ_MAX_ENTRIES: u64 = 1_024;
+/// Bytes of entries that one limited read of the log returns, unless a single entry is larger: what
+/// one message to a peer carries, below [`CODEC_MAX_BYTES`].
+pub(crate) const LOG_READ_MAX_BYTES: usize = 2 * 1024 * 1024;
 /// Jobs that the writer takes from its queue before it syncs.
 pub(crate) const WRITER_DRAIN_MAX_JOBS: usize = 4_096;
 /// Bytes that the writer takes from its queue before it syncs.
@@ -64,5 +67,56 @@ pub(crate) const SNAPSHOT_CHUNK_BYTES: usize = 256 * 1024;
 
 /// Pause between two tries of a proposal that found no leader.
 pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(10);
-/// Longest single attempt at a linearizable read while the node gets ready.
-pub(crate) const READY_ATTEMPT: Duration = Duration::from_millis(500);
+
+/// Largest message to or from a peer, snapshots apart.
+pub(crate) const PEER_MESSAGE_MAX_BYTES: usize = CODEC_MAX_BYTES;
+/// Connections of peers that one node holds open.
+pub(crate) const PEER_CONNECTIONS_MAX: usize = 1_024;
+/// Connections that have not yet proved who they are.
+pub(crate) const PEER_HANDSHAKES_MAX: usize = 128;
+/// Requests of one connection that are served at a time.
+pub(crate) const PEER_STREAMS_MAX: u32 = 1_024;
+/// HTTP/2 flow-control window, of a stream and of a connection.
+pub(crate) const PEER_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// How long a connection may take to be made, TLS included.
+pub(crate) const PEER_CONNECT_MAX: Duration = Duration::from_millis(1_000);
+/// How often a connection is probed, so that a half-dead one is noticed.
+pub(crate) const PEER_IDLE_PROBE: Duration = Duration::from_millis(500);
+/// How long the answer to a probe may take.
+pub(crate) const PEER_PROBE_ANSWER_MAX: Duration = Duration::from_millis(1_500);
+/// How long a peer may take to send the rest of a message that it began.
+pub(crate) const PEER_MESSAGE_MAX: Duration = Duration::from_secs(10);
+/// How long log entries may take to be stored by a follower and answered.
+pub(crate) const APPEND_ANSWER_MAX: Duration = Duration::from_millis(2_000);
+/// Bytes of a snapshot that travel at a time.
+pub(crate) const SNAPSHOT_FRAME_BYTES: usize = 256 * 1024;
+/// Longest pause in a snapshot on its way.
+pub(crate) const SNAPSHOT_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Longest time for a snapshot to travel and be installed.
+pub(crate) const SNAPSHOT_TRANSFER_MAX: Duration = Duration::from_secs(60 * 60);
+/// Largest snapshot that is received.
+pub(crate) const SNAPSHOT_MAX_BYTES: u64 = 64 * 1024 * 1024 * 1024;
+/// Events that may wait for the task that drives the leases.
+pub(crate) const LEASE_EVENTS_MAX: usize = 4_096;
+/// How soon a node asks for a lease again after a request came to nothing.
+pub(crate) const LEASE_RETRY_PAUSE: Duration = Duration::from_millis(25);
+/// Longest that a leader works on what a peer forwarded.
+pub(crate) const FORWARD_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Longest `host:port` of a member.
+pub(crate) const MEMBER_ADDRESS_MAX_BYTES: usize = 261;
+/// How recently a member must have answered the leader to count as one that answers.
+pub(crate) const MEMBER_ANSWERS_WITHIN: Duration = Duration::from_millis(2_000);
+/// Entries that a learner may lack when it is given a vote.
+pub(crate) const PROMOTE_LAG_MAX_ENTRIES: u64 = 256;
+/// How long one change of the membership may take.
+pub(crate) const CHANGE_MAX: Duration = Duration::from_secs(10);
+/// How long a successor may take to come forward.
+pub(crate) const TRANSFER_MAX: Duration = Duration::from_millis(2_000);
+/// How long a member may take to answer what it is like.
+pub(crate) const STATUS_ANSWER_MAX: Duration = Duration::from_millis(1_000);
+/// Longest pause between two tries to join, or of a write that found no leader.
+pub(crate) const RETRY_PAUSE_MAX: Duration = Duration::from_millis(160);
+/// How long a node tries to be taken in before its start fails.
+pub(crate) const JOIN_MAX: Duration = Duration::from_secs(30);
+/// Pause between two requests of a node that joins.
+pub(crate) const JOIN_PAUSE: Duration = Duration::from_millis(200);

@@ -6,29 +6,38 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
-use openraft::{BasicNode, Raft};
 use tokio::sync::watch;
 use tokio::task;
 
 use crate::Machine;
 use crate::admission::Admission;
+use crate::answer::Answers;
 use crate::config::Config;
 use crate::error::{Fatal, StartError};
 use crate::handle::{Core, Handle};
-use crate::limits::{READY_ATTEMPT, RETRY_PAUSE};
-use crate::network::NoPeers;
-use crate::open::{Opened, Parts, open};
+use crate::joining::{self, Wanted};
+use crate::lease::Boot;
+use crate::leasing;
+use crate::open::{Beginning, Opened, Parts, open};
+use crate::peer::link::Links;
+use crate::peer::network::Network;
+use crate::peer::server::{self, Listening, Server};
+use crate::peer::tls::Credentials;
 use crate::store::apply::Apply;
-use crate::store::identity::Identity;
+use crate::store::identity::{self, Identity};
 use crate::store::log::Log;
 use crate::store::scrub::{Pace, Scrub};
-use crate::types::TypeConfig;
+use crate::types::{Member, TypeConfig};
+
+pub use crate::joining::Seed;
 
 /// A running node. End it with [`Node::shutdown`]: one that is only dropped goes on until the
 /// runtime ends.
@@ -36,6 +45,9 @@ pub struct Node<M: Machine> {
     core: Arc<Core<M>>,
     opened: Opened,
     scrub_thread: JoinHandle<()>,
+    leasing: task::JoinHandle<()>,
+    server: Option<task::JoinHandle<()>>,
+    peer_address: Option<SocketAddr>,
     tasks: Vec<task::JoinHandle<()>>,
 }
 
@@ -45,20 +57,95 @@ impl<M: Machine> fmt::Debug for Node<M> {
     }
 }
 
+/// The part of a node that faces its peers, before it runs.
+struct Front {
+    credentials: Credentials,
+    listening: Listening,
+    /// What peers are told to reach it at.
+    address: String,
+}
+
+impl Front {
+    async fn new(config: &mut Config) -> Result<Option<Front>, StartError> {
+        let Some(peers) = &config.peers else { return Ok(None) };
+        let credentials = Credentials::load(peers)?;
+        let dir = || config.data_dir.clone();
+        if credentials.node != config.node_id {
+            let (path, named, own) = (&peers.certificate, credentials.node, config.node_id);
+            let detail = format!("it names node {named}, but this is node {own}");
+            return Err(StartError::Certificate { path: path.clone(), detail });
+        }
+        if let Some(expected) = config.cluster_id.filter(|id| *id != credentials.cluster) {
+            return Err(StartError::ForeignCluster {
+                path: dir(),
+                found: identity::hex(&expected),
+                expected: identity::hex(&credentials.cluster),
+            });
+        }
+        let listening = server::listen(peers.listen).await?;
+        let own = listening.address.to_string();
+        let address = if peers.advertise.is_empty() { own } else { peers.advertise.clone() };
+        config.cluster_id = Some(credentials.cluster);
+        Ok(Some(Front { credentials, listening, address }))
+    }
+}
+
 impl<M: Machine> Node<M> {
     /// Opens the node in `config.data_dir`. `found` says whether a directory without one may
     /// become a new cluster with this node as its only member.
     pub async fn start(config: Config, machine: M, found: bool) -> Result<Node<M>, StartError> {
+        let beginning = if found { Beginning::Found } else { Beginning::None };
+        Node::begin(config, machine, beginning, Vec::new()).await
+    }
+
+    /// Opens the node in `config.data_dir`, as a new one of the cluster that `seeds` are members
+    /// of, or as one that was on its way there. Returns once the cluster has taken it in; it
+    /// catches up, and gets its vote, while it runs.
+    pub async fn join(config: Config, machine: M, seeds: Vec<Seed>) -> Result<Node<M>, StartError> {
+        if config.peers.is_none() {
+            let detail = "it has no certificate and no address for peers; configure both".into();
+            return Err(StartError::NotTakenIn { detail });
+        }
+        let node = Node::begin(config, machine, Beginning::Join, seeds.clone()).await?;
+        if let Err(error) = joining::until_taken_in(&node.core, &seeds).await {
+            // Why it was not taken in is what counts.
+            let _ = node.shutdown().await;
+            return Err(error);
+        }
+        Ok(node)
+    }
+
+    async fn begin(
+        mut config: Config,
+        machine: M,
+        beginning: Beginning,
+        seeds: Vec<Seed>,
+    ) -> Result<Node<M>, StartError> {
         let dir = config.data_dir.clone();
+        let front = Front::new(&mut config).await?;
+        let boot = draw_boot(&dir)?;
         let opening = config.clone();
-        let parts = task::spawn_blocking(move || open(&opening, machine, found)).await;
+        let parts = task::spawn_blocking(move || open(&opening, machine, beginning)).await;
         let parts = parts.map_err(|e| {
             StartError::Fatal(Fatal::Consensus { detail: format!("opening panicked: {e}") })
         })??;
         let (opened, parts) = parts;
-        let Parts { identity, log, apply, journal, snapshots, progress, fatal } = parts;
+        let Parts { identity, log, apply, journal, snapshots, progress, roster, fatal } = parts;
         let shared = log.shared.clone();
-        let raft = match start_raft(&config, identity, log, apply, found).await {
+        let links = front.as_ref().map(|f| Links::new(f.credentials.clone(), identity.incarnation));
+        let address = front.as_ref().map_or_else(String::new, |front| front.address.clone());
+        let started = start_raft(
+            &config,
+            identity,
+            log,
+            apply,
+            Start {
+                founding: beginning == Beginning::Found,
+                address: address.clone(),
+                links: links.clone(),
+            },
+        );
+        let raft = match started.await {
             Ok(raft) => raft,
             Err(error) => {
                 let reason = fatal.get().map_or(error, |f| StartError::fatal(&dir, f));
@@ -70,6 +157,17 @@ impl<M: Machine> Node<M> {
         let pace =
             Pace { bytes_per_second: config.scrub_bytes_per_second, between: config.scrub_pause };
         let (scrub, scrub_thread) = Scrub::spawn(&journal, pace);
+        let ready = Arc::new(watch::Sender::new(false));
+        let (leasing, leasing_task) = leasing::spawn(leasing::Parts {
+            node: identity.node,
+            boot,
+            params: config.lease,
+            raft: raft.clone(),
+            progress: progress.clone(),
+            roster: roster.clone(),
+            links: links.clone(),
+            ready: ready.clone(),
+        });
         let core = Arc::new(Core {
             raft,
             store: opened.store.clone(),
@@ -77,21 +175,34 @@ impl<M: Machine> Node<M> {
             journal,
             snapshots,
             progress,
+            roster,
             scrub,
             fatal,
             identity,
-            serving: AtomicBool::new(false),
-            ready: watch::Sender::new(false),
+            wanted: Wanted { address, voter: config.voter },
+            serving: AtomicBool::new(true),
+            ready,
             stopping: watch::Sender::new(false),
             admission: Admission::new(),
+            leasing,
+            links,
+            changes: tokio::sync::Mutex::new(()),
         });
+        let peer_address = front.as_ref().map(|front| front.listening.address);
+        let server = front.map(|front| serve(front, &core, &config));
         let tasks = vec![
-            task::spawn(become_ready(core.clone())),
             task::spawn(stop_serving_on_fatal(core.clone())),
             task::spawn(watch_consensus(core.clone())),
             task::spawn(snapshot_by_bytes(core.clone(), config.snapshot_every_bytes)),
+            task::spawn(joining::keep_known(core.clone(), seeds)),
         ];
-        Ok(Node { core, opened, scrub_thread, tasks })
+        let leasing = leasing_task;
+        Ok(Node { core, opened, scrub_thread, leasing, server, peer_address, tasks })
+    }
+
+    /// The address on which it listens for peers, if it does.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.peer_address
     }
 
     /// A way to the running node.
@@ -104,17 +215,29 @@ impl<M: Machine> Node<M> {
         self.core.fatal.wait().await
     }
 
-    /// Stops: everything is durable and the directory is free when it returns.
+    /// Stops: everything is durable and the directory is free when it returns. A leader hands over
+    /// first, if there is a member that can lead.
     pub async fn shutdown(self) -> Result<(), Fatal> {
-        let Node { core, opened, scrub_thread, tasks } = self;
-        core.stopping.send_replace(true);
+        let Node { core, opened, scrub_thread, leasing, server, tasks, .. } = self;
+        core.step_aside().await;
+        // No answer from here on; then the leader is told that nothing waits for this node.
         core.serving.store(false, Ordering::Release);
+        core.leasing.shut(leasing).await;
+        core.stopping.send_replace(true);
         for task in &tasks {
             task.abort();
+        }
+        if let Some(server) = server
+            && let Err(error) = server.await
+        {
+            tracing::error!(%error, "the task that takes peers' connections panicked");
         }
         // It fails only if the engine's task panicked; then it has stopped all the same.
         if let Err(e) = core.raft.shutdown().await {
             tracing::warn!(error = %e, "the consensus engine did not stop cleanly");
+        }
+        if let Some(links) = &core.links {
+            links.close();
         }
         core.scrub.stop();
         let closed = task::spawn_blocking(move || {
@@ -129,21 +252,45 @@ impl<M: Machine> Node<M> {
     }
 }
 
+fn serve<M: Machine>(front: Front, core: &Arc<Core<M>>, config: &Config) -> task::JoinHandle<()> {
+    let Front { credentials, listening, .. } = front;
+    server::serve(
+        listening,
+        Server {
+            credentials,
+            own: core.identity.incarnation,
+            roster: core.roster.clone(),
+            service: Answers(core.clone()),
+            incoming: config.data_dir.join("snapshots").join("incoming"),
+            stopping: core.stopping.subscribe(),
+        },
+    )
+}
+
+/// How the engine starts.
+struct Start {
+    /// Whether a cluster may be founded.
+    founding: bool,
+    address: String,
+    links: Option<Links>,
+}
+
 /// Starts the engine, founding the cluster if need be.
 async fn start_raft<M: Machine>(
     config: &Config,
     identity: Identity,
     log: Log,
     apply: Apply<M>,
-    found: bool,
+    start: Start,
 ) -> Result<Raft<TypeConfig, Apply<M>>, StartError> {
     let consensus =
         |e: &dyn fmt::Display| StartError::Fatal(Fatal::Consensus { detail: e.to_string() });
     let settings = config.raft().validate().map_err(|e| consensus(&e))?;
-    let raft = Raft::new(identity.node, Arc::new(settings), NoPeers, log, apply)
+    let network = Network { own: identity.node, links: start.links.clone() };
+    let raft = Raft::new(identity.node, Arc::new(settings), network, log, apply)
         .await
         .map_err(|e| consensus(&e))?;
-    let started = found_or_elect(&raft, identity.node, &config.data_dir, found).await;
+    let started = found_or_elect(&raft, identity, &config.data_dir, start).await;
     if let Err(error) = started {
         // The reason why it did not start is what counts.
         let _ = raft.shutdown().await;
@@ -154,43 +301,29 @@ async fn start_raft<M: Machine>(
 
 async fn found_or_elect<M: Machine>(
     raft: &Raft<TypeConfig, Apply<M>>,
-    node: u64,
+    identity: Identity,
     dir: &Path,
-    found: bool,
+    start: Start,
 ) -> Result<(), StartError> {
     let consensus =
         |e: &dyn fmt::Display| StartError::Fatal(Fatal::Consensus { detail: e.to_string() });
+    let Identity { node, incarnation, joined, .. } = identity;
     if !raft.is_initialized().await.map_err(|e| consensus(&e))? {
-        if !found {
+        if joined {
+            // The leader sends it the log.
+            return Ok(());
+        }
+        if !start.founding {
             return Err(StartError::NotInitialised { dir: dir.into() });
         }
-        let members = BTreeMap::from([(node, BasicNode::new(""))]);
-        raft.initialize(members).await.map_err(|e| consensus(&e))?;
+        let member = Member { address: start.address, incarnation };
+        raft.initialize(BTreeMap::from([(node, member)])).await.map_err(|e| consensus(&e))?;
     }
     // Whoever decides alone need not wait for others to stay silent.
     if raft.voter_ids().eq([node]) {
         raft.trigger().elect(false).await.map_err(|e| consensus(&e))?;
     }
     Ok(())
-}
-
-/// Lets the node serve once it has confirmed and applied a linearizable read: then this leader's
-/// first entry, and everything before it, is applied.
-async fn become_ready<M: Machine>(core: Arc<Core<M>>) {
-    let handle = Handle::new(core.clone());
-    while handle.read_index(READY_ATTEMPT).await.is_err() {
-        if *core.stopping.borrow() || core.fatal.get().is_some() {
-            return;
-        }
-        tokio::time::sleep(RETRY_PAUSE).await;
-    }
-    core.serving.store(true, Ordering::Release);
-    // A shutdown that began meanwhile has the last word.
-    if *core.stopping.borrow() || core.fatal.get().is_some() {
-        core.serving.store(false, Ordering::Release);
-        return;
-    }
-    core.ready.send_replace(true);
 }
 
 async fn stop_serving_on_fatal<M: Machine>(core: Arc<Core<M>>) {
@@ -224,4 +357,9 @@ async fn snapshot_by_bytes<M: Machine>(core: Arc<Core<M>>, every_bytes: u64) {
             let _ = core.raft.trigger().snapshot().await;
         }
     }
+}
+
+/// A fresh name for this process.
+fn draw_boot(dir: &Path) -> Result<Boot, StartError> {
+    identity::draw(dir).map(|bytes| Boot(u64::from_le_bytes(bytes)))
 }

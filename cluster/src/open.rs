@@ -11,8 +11,9 @@ use crate::Machine;
 use crate::config::Config;
 use crate::error::{Fatal, StartError, What};
 use crate::fatal::FatalCell;
+use crate::roster::Roster;
 use crate::store::apply::{Apply, Progress};
-use crate::store::identity::{self, Identity};
+use crate::store::identity::{self, Fresh, Identity};
 use crate::store::journal::JournalShared;
 use crate::store::log::{Log, LogShared};
 use crate::store::snapshot::Snapshots;
@@ -43,6 +44,17 @@ impl Opened {
     }
 }
 
+/// What may become of a directory that holds no node yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beginning {
+    /// Nothing: it is an error.
+    None,
+    /// A new cluster of one.
+    Found,
+    /// A node that joins a cluster.
+    Join,
+}
+
 /// Everything that a node is made of, before it runs.
 pub(crate) struct Parts<M: Machine> {
     pub identity: Identity,
@@ -51,6 +63,7 @@ pub(crate) struct Parts<M: Machine> {
     pub journal: Arc<JournalShared>,
     pub snapshots: Arc<Snapshots>,
     pub progress: Arc<Progress>,
+    pub roster: Arc<Roster>,
     pub fatal: FatalCell,
 }
 
@@ -58,15 +71,15 @@ pub(crate) struct Parts<M: Machine> {
 pub(crate) fn open<M: Machine>(
     config: &Config,
     machine: M,
-    found: bool,
+    beginning: Beginning,
 ) -> Result<(Opened, Parts<M>), StartError> {
     let path = &config.data_dir;
-    if !found && !identity::exists(path) {
+    if beginning == Beginning::None && !identity::exists(path) {
         return Err(StartError::NotInitialised { dir: path.clone() });
     }
     let dir = DataDir::lock(path)?;
     let store = Arc::new(Store::open(path, config.cache_bytes)?);
-    match assemble(config, &store, machine) {
+    match assemble(config, &store, machine, beginning) {
         Ok((parts, writer_thread)) => {
             let writer = parts.log.writer.clone();
             Ok((Opened { store, writer, writer_thread, _dir: dir }, parts))
@@ -82,11 +95,17 @@ fn assemble<M: Machine>(
     config: &Config,
     store: &Arc<Store>,
     machine: M,
+    beginning: Beginning,
 ) -> Result<(Parts<M>, JoinHandle<()>), StartError> {
     let path = &config.data_dir;
     let named = |e| StartError::fatal(path, e);
     let fatal = FatalCell::new();
-    let identity = identity::check_or_write(path, store, config.node_id, config.cluster_id)?;
+    let fresh = Fresh {
+        node: config.node_id,
+        cluster: config.cluster_id,
+        joined: beginning == Beginning::Join,
+    };
+    let identity = identity::check_or_write(path, store, fresh)?;
     let snapshots = Arc::new(Snapshots::open(path, identity.cluster)?);
     let (shared, mark) = LogShared::open(path, store.clone(), fatal.clone())?;
     let shared = Arc::new(shared);
@@ -94,6 +113,7 @@ fn assemble<M: Machine>(
     check_reach(&shared, newest.as_ref()).map_err(named)?;
     let journal = Arc::new(JournalShared::open(store.clone()).map_err(named)?);
     let progress = Arc::new(Progress::new());
+    let roster = Arc::new(Roster::new());
     let (writer, thread) = writer::spawn(shared.clone(), mark);
     let mut apply = Apply::new(
         machine,
@@ -101,6 +121,7 @@ fn assemble<M: Machine>(
         snapshots.clone(),
         writer.clone(),
         progress.clone(),
+        roster.clone(),
         fatal.clone(),
     );
     if let Err(e) = apply.restore_newest() {
@@ -110,7 +131,7 @@ fn assemble<M: Machine>(
         return Err(named(e));
     }
     let log = Log { shared, writer };
-    Ok((Parts { identity, log, apply, journal, snapshots, progress, fatal }, thread))
+    Ok((Parts { identity, log, apply, journal, snapshots, progress, roster, fatal }, thread))
 }
 
 /// Checks that log and snapshot together hold everything that is known to be committed.

@@ -1,5 +1,7 @@
 //! What a node tells about itself. Must not know how anything is done.
 
+use openraft::ServerState;
+
 use crate::store::identity::{ClusterId, hex};
 use crate::store::scrub::ScrubReport;
 
@@ -16,6 +18,18 @@ pub enum Role {
     Leader,
     /// Stops, or has stopped.
     Stopped,
+}
+
+impl From<ServerState> for Role {
+    fn from(state: ServerState) -> Role {
+        match state {
+            ServerState::Learner => Role::Learner,
+            ServerState::Follower => Role::Follower,
+            ServerState::Candidate => Role::Candidate,
+            ServerState::Leader => Role::Leader,
+            ServerState::Shutdown => Role::Stopped,
+        }
+    }
 }
 
 /// A node's state at one moment.
@@ -43,6 +57,8 @@ pub struct Status {
     pub snapshot_bytes: u64,
     /// Size of the store that holds log and journal.
     pub store_bytes: u64,
+    /// What is left of this node's lease, milliseconds; 0 while it has none.
+    pub lease_left_ms: u64,
     /// What the background check of the journal has found.
     pub scrub: ScrubReport,
 }
@@ -52,4 +68,25 @@ impl Status {
     pub fn cluster_id_hex(&self) -> String {
         hex(&self.cluster_id)
     }
+}
+
+/// A member of the cluster, and what it says of itself if it answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberStatus {
+    /// Its id.
+    pub id: u64,
+    /// `host:port` at which peers reach it; empty for a cluster of one.
+    pub address: String,
+    /// Whether it has a vote.
+    pub voter: bool,
+    /// What it is at the moment.
+    pub role: Option<Role>,
+    /// Its term.
+    pub term: Option<u64>,
+    /// The last index of its log.
+    pub last_log_index: Option<u64>,
+    /// The last index that it has applied and published.
+    pub applied_index: Option<u64>,
+    /// What is left of its lease, milliseconds; 0 while it has none.
+    pub lease_left_ms: Option<u64>,
 }

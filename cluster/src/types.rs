@@ -10,18 +10,41 @@ use std::sync::Arc;
 
 use openraft::alias;
 
+use crate::lease::Boot;
+
+/// What is proposed: a command of the machine's, or an entry of this crate's own.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Proposed {
+    /// For the machine.
+    Command(Command),
+    /// The first entry of a reign of the leases: nothing is granted before it is applied.
+    Barrier {
+        /// The reign's term.
+        term: u64,
+        /// The leader's process.
+        boot: Boot,
+    },
+}
+
 /// A command on its way through the log.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Proposed {
+pub(crate) struct Command {
     /// The leader's wall clock when it took the proposal.
     pub at_ms: u64,
+    /// Whether it is answered only once no node can answer from a view before it.
+    pub everywhere: bool,
     /// The machine's own encoding.
     pub bytes: Arc<[u8]>,
 }
 
 impl fmt::Debug for Proposed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Proposed({} bytes at {})", self.bytes.len(), self.at_ms)
+        match self {
+            Proposed::Command(command) => {
+                write!(f, "Proposed({} bytes at {})", command.bytes.len(), command.at_ms)
+            }
+            Proposed::Barrier { term, .. } => write!(f, "Proposed(barrier of term {term})"),
+        }
     }
 }
 
@@ -40,6 +63,18 @@ impl fmt::Debug for Outcome {
     }
 }
 
+/// What the membership says of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Member {
+    /// Where its peers reach it; empty where it has none.
+    pub address: String,
+    /// Which data directory speaks for it: a node whose directory was wiped is another one.
+    pub incarnation: Incarnation,
+}
+
+/// A number drawn when a data directory is made.
+pub(crate) type Incarnation = u64;
+
 /// A complete snapshot file, open for reading from its start.
 pub(crate) struct SnapshotData {
     pub file: File,
@@ -50,13 +85,13 @@ openraft::declare_raft_types!(
         D = Proposed,
         R = Outcome,
         NodeId = u64,
-        Node = openraft::BasicNode,
+        Node = Member,
 );
 
 pub(crate) type Entry = alias::EntryOf<TypeConfig>;
 pub(crate) type LogId = alias::LogIdOf<TypeConfig>;
 pub(crate) type Vote = alias::VoteOf<TypeConfig>;
-pub(crate) type Membership = openraft::Membership<u64, openraft::BasicNode>;
+pub(crate) type Membership = openraft::Membership<u64, Member>;
 pub(crate) type StoredMembership = alias::StoredMembershipOf<TypeConfig>;
 pub(crate) type SnapshotMeta = alias::SnapshotMetaOf<TypeConfig>;
 pub(crate) type Snapshot = alias::SnapshotOf<TypeConfig, SnapshotData>;

@@ -55,7 +55,11 @@ impl Proposals {
     ) -> Result<Done<Outcome>, CommandError> {
         let command = Command { actor: call.actor, request_id: call.request_id, action };
         let deadline = Duration::from_millis(limits::PROPOSAL_DEADLINE_MS);
-        let committed = self.handle.propose(command, deadline).await?;
+        let committed = if command.action.must_be_seen_everywhere() {
+            self.handle.propose_everywhere(command, deadline).await?
+        } else {
+            self.handle.propose(command, deadline).await?
+        };
         match committed.reply {
             Ok(Outcome::Refused(refusal)) | Err(refusal) => Err(CommandError::Refused(refusal)),
             Ok(value) => Ok(Done { index: committed.index, value }),

@@ -77,7 +77,9 @@ impl From<StartError> for Failure {
                 Store::Locked { .. } => Exit::Busy,
                 Store::Unwritable { .. } => Exit::CannotCreate,
                 Store::DiskFull { .. } => Exit::Io,
+                Store::Listen { .. } | Store::NotTakenIn { .. } => Exit::Unavailable,
                 Store::NotInitialised { .. }
+                | Store::Certificate { .. }
                 | Store::ForeignNode { .. }
                 | Store::ForeignCluster { .. } => Exit::Config,
                 Store::Version { .. } | Store::Damaged { .. } => Exit::Data,
@@ -140,6 +142,8 @@ mod tests {
             (Store::Fatal(disk(false)), Exit::Io),
             (Store::Unwritable { path: dir.clone(), detail: "no".into() }, Exit::CannotCreate),
             (Store::NotInitialised { dir: dir.clone() }, Exit::Config),
+            (Store::Certificate { path: dir.clone(), detail: "no".into() }, Exit::Config),
+            (Store::NotTakenIn { detail: "no".into() }, Exit::Unavailable),
             (Store::ForeignNode { dir, stored: 1, configured: 2 }, Exit::Config),
             (
                 Store::Damaged { what: What::Log, place: "row 7".into(), detail: "sum".into() },

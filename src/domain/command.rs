@@ -99,6 +99,30 @@ stored_enum! {
     }
 }
 
+impl Action {
+    /// Whether it is answered only once no node can answer from a state before it: whatever takes a
+    /// right away, and whatever is used at once at any node, as a new key is. Each of these may be
+    /// decided twice.
+    pub const fn must_be_seen_everywhere(&self) -> bool {
+        matches!(
+            self,
+            Self::CreateApiKey(_)
+                | Self::UpdateApiKey(_)
+                | Self::RotateApiKey(_)
+                | Self::DeleteApiKey(_)
+                | Self::UpdateAgent(_)
+                | Self::RotateAgentKey(_)
+                | Self::RevokeAgentTokens(_)
+                | Self::RevokeAgent(_)
+                | Self::RevokeToken(_)
+                | Self::RegisterSigningKey(_)
+                | Self::RevokeSigningKey(_)
+                | Self::CreateOperatorKey(_)
+                | Self::DeleteOperatorKey(_)
+        )
+    }
+}
+
 /// See [`Action::CreateOrganization`]. Actor: an operator, or setup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateOrganization {

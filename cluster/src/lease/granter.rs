@@ -107,6 +107,7 @@ pub struct Granter {
     node: NodeId,
     boot: Boot,
     members: BTreeSet<NodeId>,
+    sole: bool,
     reign: Option<Reign>,
     /// The newest term that this process began a reign in.
     newest_term: u64,
@@ -135,6 +136,7 @@ impl Granter {
             node,
             boot,
             members: BTreeSet::new(),
+            sole: false,
             reign: None,
             newest_term: 0,
             next_round: 1,
@@ -147,6 +149,12 @@ impl Granter {
     pub fn members(&mut self, members: BTreeSet<NodeId>) {
         self.wall.retain(|node| members.contains(&node));
         self.members = members;
+    }
+
+    /// Whether no other node has ever been a member, by the applied log. Then nobody but this
+    /// process can hold a lease of an earlier reign, and this process has forgotten its own.
+    pub fn sole(&mut self, sole: bool) {
+        self.sole = sole;
     }
 
     /// This node sees itself lead in `term`. Begins a reign unless it is the current one or an
@@ -282,7 +290,7 @@ impl Granter {
         let Some(reign) = self.reign.as_ref().filter(|reign| own(reign) || !stamping) else {
             return AckWait::ReignOver;
         };
-        let office_ns = if self.rules.keep(Rule::OfficeWait) {
+        let office_ns = if self.rules.keep(Rule::OfficeWait) && !self.sole {
             reign.table.left_ns(now, reign.office)
         } else {
             0

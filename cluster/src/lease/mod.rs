@@ -9,7 +9,7 @@
 //!
 //! # Where a node drives them
 //!
-//! One task owns holder and granter. What it must do, where, and in which order:
+//! One task owns holder and granter ([`crate::Node`] runs it). What it must do, and in which order:
 //!
 //! - **Start.** Draw a [`Boot`] at random, build both, call [`Holder::published`] with the index
 //!   that the restored view has reached. The node may serve before it has a lease, but every

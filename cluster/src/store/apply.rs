@@ -24,9 +24,12 @@ use super::snapshot_file::Reader;
 use super::writer::{Job, WriterHandle};
 use crate::error::{Fatal, What};
 use crate::fatal::FatalCell;
+use crate::lease::Boot;
 use crate::limits::APPLY_BATCH_MAX_ENTRIES;
+use crate::roster::{Known, Roster};
 use crate::types::{
-    LogId, Outcome, Proposed, Snapshot, SnapshotData, SnapshotMeta, StoredMembership, TypeConfig,
+    Command, LogId, Outcome, Proposed, Snapshot, SnapshotData, SnapshotMeta, StoredMembership,
+    TypeConfig,
 };
 use crate::{Machine, Record, Stamp};
 
@@ -34,6 +37,7 @@ use crate::{Machine, Record, Stamp};
 pub(crate) struct Progress {
     published: AtomicU64,
     watch: watch::Sender<u64>,
+    marks: watch::Sender<Marks>,
     /// Bytes of commands applied since the newest snapshot.
     pub since_snapshot_bytes: AtomicU64,
 }
@@ -43,6 +47,7 @@ impl Progress {
         Progress {
             published: AtomicU64::new(0),
             watch: watch::Sender::new(0),
+            marks: watch::Sender::new(Marks::default()),
             since_snapshot_bytes: AtomicU64::new(0),
         }
     }
@@ -55,10 +60,27 @@ impl Progress {
         self.watch.subscribe()
     }
 
-    fn publish(&self, index: u64) {
-        self.published.store(index, Ordering::Release);
-        self.watch.send_replace(index);
+    /// The marks, as they change.
+    pub(crate) fn marks(&self) -> watch::Receiver<Marks> {
+        self.marks.subscribe()
     }
+
+    fn publish(&self, marks: Marks) {
+        self.published.store(marks.published, Ordering::Release);
+        self.watch.send_replace(marks.published);
+        self.marks.send_replace(marks);
+    }
+}
+
+/// What the leases need to know of what has been published.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Marks {
+    /// The last published index.
+    pub published: u64,
+    /// The last published index of an entry that must be seen everywhere.
+    pub everywhere: u64,
+    /// The newest barrier: term and process of the reign that it begins.
+    pub barrier: Option<(u64, Boot)>,
 }
 
 /// The machine with everything that applying touches.
@@ -68,9 +90,10 @@ pub(crate) struct Apply<M: Machine> {
     snapshots: Arc<Snapshots>,
     writer: WriterHandle,
     progress: Arc<Progress>,
+    roster: Arc<Roster>,
     fatal: FatalCell,
     last_applied: Option<LogId>,
-    membership: StoredMembership,
+    marks: Marks,
 }
 
 /// What an entry waits for.
@@ -83,6 +106,7 @@ impl<M: Machine> Apply<M> {
         snapshots: Arc<Snapshots>,
         writer: WriterHandle,
         progress: Arc<Progress>,
+        roster: Arc<Roster>,
         fatal: FatalCell,
     ) -> Apply<M> {
         Apply {
@@ -91,9 +115,10 @@ impl<M: Machine> Apply<M> {
             snapshots,
             writer,
             progress,
+            roster,
             fatal,
             last_applied: None,
-            membership: StoredMembership::default(),
+            marks: Marks::default(),
         }
     }
 
@@ -119,6 +144,7 @@ impl<M: Machine> Apply<M> {
     fn restore(&mut self, meta: &SnapshotMeta, path: &Path, file: File) -> Result<(), Fatal> {
         let error = |e: io::Error| file_error(path, "reading", &e);
         let mut reader = Reader::new(BufReader::new(file)).map_err(error)?;
+        let removed = reader.header.removed.clone();
         let restored = self.machine.restore(&mut reader);
         // A damaged file is named as such, whatever the machine made of it.
         reader.finish().map_err(error)?;
@@ -126,7 +152,9 @@ impl<M: Machine> Apply<M> {
             Fatal::damaged(What::Snapshot, path.display().to_string(), e.to_string())
         })?;
         self.last_applied = meta.last_log_id;
-        self.membership = meta.last_membership.clone();
+        self.roster.restored(Known { membership: meta.last_membership.clone(), removed });
+        // Whatever must be seen everywhere may be in it.
+        self.marks.everywhere = meta.last_log_id.map_or(0, |id| id.index());
         self.progress.since_snapshot_bytes.store(0, Ordering::Relaxed);
         self.publish();
         Ok(())
@@ -135,7 +163,8 @@ impl<M: Machine> Apply<M> {
     fn publish(&mut self) {
         let index = self.last_applied.map_or(0, |id| id.index());
         self.machine.publish(index);
-        self.progress.publish(index);
+        self.marks.published = index;
+        self.progress.publish(self.marks);
     }
 
     fn apply_batch(&mut self, batch: Vec<EntryResponder<TypeConfig>>) -> Result<(), Fatal> {
@@ -145,10 +174,14 @@ impl<M: Machine> Apply<M> {
             let outcome = match entry.payload {
                 EntryPayload::Blank => Outcome(None),
                 EntryPayload::Membership(membership) => {
-                    self.membership = StoredMembership::new(Some(entry.log_id), membership);
+                    self.roster.applied(StoredMembership::new(Some(entry.log_id), membership));
                     Outcome(None)
                 }
-                EntryPayload::Normal(command) => {
+                EntryPayload::Normal(Proposed::Barrier { term, boot }) => {
+                    self.marks.barrier = Some((term, boot));
+                    Outcome(None)
+                }
+                EntryPayload::Normal(Proposed::Command(command)) => {
                     self.apply_command(entry.log_id.index(), &command, &mut records)?
                 }
             };
@@ -168,7 +201,7 @@ impl<M: Machine> Apply<M> {
     fn apply_command(
         &mut self,
         index: u64,
-        proposed: &Proposed,
+        proposed: &Command,
         records: &mut Vec<Record>,
     ) -> Result<Outcome, Fatal> {
         let command = M::decode_command(&proposed.bytes)
@@ -178,13 +211,17 @@ impl<M: Machine> Apply<M> {
         let applied = catch_unwind(AssertUnwindSafe(|| self.machine.apply(stamp, command)))
             .map_err(|_| Fatal::MachinePanicked { index })?;
         records.extend(applied.records);
+        if proposed.everywhere {
+            self.marks.everywhere = index;
+        }
         let bytes = proposed.bytes.len() as u64;
         self.progress.since_snapshot_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(Outcome(Some(Box::new(applied.reply))))
     }
 
     fn meta(&self) -> SnapshotMeta {
-        SnapshotMeta { last_log_id: self.last_applied, last_membership: self.membership.clone() }
+        let last_membership = self.roster.known().membership.clone();
+        SnapshotMeta { last_log_id: self.last_applied, last_membership }
     }
 
     async fn install(&mut self, meta: &SnapshotMeta, from: File) -> Result<(), Fatal> {
@@ -210,7 +247,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for Apply<M> {
     type SnapshotBuilder = Builder<M>;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
-        Ok((self.last_applied, self.membership.clone()))
+        Ok((self.last_applied, self.roster.known().membership.clone()))
     }
 
     async fn apply<Strm>(&mut self, entries: Strm) -> Result<(), io::Error>
@@ -236,6 +273,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for Apply<M> {
         Builder {
             frozen: Arc::new(self.machine.freeze()),
             meta: self.meta(),
+            removed: self.roster.known().removed.clone(),
             snapshots: self.snapshots.clone(),
             writer: self.writer.clone(),
             fatal: self.fatal.clone(),

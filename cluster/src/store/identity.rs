@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Store, keys};
 use crate::codec;
 use crate::error::{Fatal, StartError, What};
+use crate::types::Incarnation;
 
 const VERSION: u8 = 1;
 const CHECKSUM_BYTES: usize = 4;
@@ -24,6 +25,20 @@ pub type ClusterId = [u8; 16];
 pub(crate) struct Identity {
     pub cluster: ClusterId,
     pub node: u64,
+    /// Drawn with this directory: a directory that was wiped and made anew is not the one that
+    /// the members know, whatever node it says it is.
+    pub incarnation: Incarnation,
+    /// Whether the node joined a cluster; else it founded one.
+    pub joined: bool,
+}
+
+/// Who a directory that holds no node is to become.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fresh {
+    pub node: u64,
+    /// A random one, if the caller knows none.
+    pub cluster: Option<ClusterId>,
+    pub joined: bool,
 }
 
 /// A cluster id as people see it.
@@ -58,9 +73,9 @@ pub(crate) fn exists(data_dir: &Path) -> bool {
 pub(crate) fn check_or_write(
     data_dir: &Path,
     store: &Store,
-    node: u64,
-    cluster: Option<ClusterId>,
+    fresh: Fresh,
 ) -> Result<Identity, StartError> {
+    let Fresh { node, cluster, joined } = fresh;
     let path = data_dir.join("identity");
     let place = path.display().to_string();
     let fatal = |e| StartError::fatal(data_dir, e);
@@ -97,7 +112,12 @@ pub(crate) fn check_or_write(
         (stored, None) => {
             let identity = match stored {
                 Some(identity) => identity,
-                None => Identity { cluster: fresh_cluster_id(data_dir, cluster)?, node },
+                None => Identity {
+                    cluster: cluster.map_or_else(|| draw(data_dir), Ok)?,
+                    node,
+                    incarnation: Incarnation::from_le_bytes(draw(data_dir)?),
+                    joined,
+                },
             };
             write(data_dir, &path, store, &identity)?;
             identity
@@ -120,18 +140,13 @@ pub(crate) fn check_or_write(
     }
 }
 
-fn fresh_cluster_id(dir: &Path, given: Option<ClusterId>) -> Result<ClusterId, StartError> {
-    if let Some(id) = given {
-        return Ok(id);
-    }
-    let mut id = ClusterId::default();
-    getrandom::fill(&mut id).map_err(|e| {
-        StartError::fatal(
-            dir,
-            Fatal::disk("drawing a cluster id", &io::Error::other(e.to_string())),
-        )
+/// Random bytes.
+pub(crate) fn draw<const BYTES: usize>(dir: &Path) -> Result<[u8; BYTES], StartError> {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes).map_err(|e| {
+        StartError::fatal(dir, Fatal::disk("drawing an id", &io::Error::other(e.to_string())))
     })?;
-    Ok(id)
+    Ok(bytes)
 }
 
 fn write(dir: &Path, path: &Path, store: &Store, identity: &Identity) -> Result<(), StartError> {
@@ -154,16 +169,17 @@ mod tests {
 
     #[test]
     fn the_stored_form_of_an_identity_does_not_change() {
-        let identity = Identity { cluster: [9; 16], node: 3 };
+        let identity = Identity { cluster: [9; 16], node: 3, incarnation: 8, joined: true };
         let bytes = encode(&identity).expect("encodes");
-        assert_eq!(bytes[4..], [1, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 3]);
+        assert_eq!(bytes[4..], [1, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 3, 8, 1]);
         assert_eq!(bytes[..4], crc32fast::hash(&bytes[4..]).to_le_bytes());
         assert_eq!(decode("here", &bytes), Ok(identity));
     }
 
     #[test]
     fn a_flipped_bit_is_noticed() {
-        let good = encode(&Identity { cluster: [9; 16], node: 3 }).expect("encodes");
+        let good = encode(&Identity { cluster: [9; 16], node: 3, incarnation: 8, joined: false });
+        let good = good.expect("encodes");
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);

@@ -22,8 +22,8 @@ use super::writer::{Job, WriterHandle};
 use super::{Store, keys, stored};
 use crate::error::{Fatal, StartError, What};
 use crate::fatal::FatalCell;
-use crate::limits::{LOG_CACHE_MAX_BYTES, LOG_READ_MAX_ENTRIES};
-use crate::types::{Entry, LogId, TypeConfig, Vote};
+use crate::limits::{LOG_CACHE_MAX_BYTES, LOG_READ_MAX_BYTES, LOG_READ_MAX_ENTRIES};
+use crate::types::{Entry, LogId, Proposed, TypeConfig, Vote};
 
 /// Rough cost of an entry besides its command.
 const ENTRY_OVERHEAD_BYTES: usize = 64;
@@ -173,8 +173,10 @@ fn next_index(id: Option<&LogId>) -> u64 {
 pub(crate) fn entry_bytes(entry: &Entry) -> usize {
     ENTRY_OVERHEAD_BYTES
         + match &entry.payload {
-            EntryPayload::Normal(command) => command.bytes.len(),
-            EntryPayload::Blank | EntryPayload::Membership(_) => 0,
+            EntryPayload::Normal(Proposed::Command(command)) => command.bytes.len(),
+            EntryPayload::Normal(Proposed::Barrier { .. })
+            | EntryPayload::Blank
+            | EntryPayload::Membership(_) => 0,
         }
 }
 
@@ -273,7 +275,16 @@ impl RaftLogReader<TypeConfig> for Log {
         end: u64,
     ) -> Result<Vec<Entry>, io::Error> {
         let end = end.min(start.saturating_add(LOG_READ_MAX_ENTRIES));
-        self.try_get_log_entries(start..end).await
+        let mut entries = self.try_get_log_entries(start..end).await?;
+        // At least one, so that replication goes on; it fits a message, as a command is bounded.
+        let mut bytes = 0;
+        let fits = entries.iter().take_while(|entry| {
+            bytes += entry_bytes(entry);
+            bytes <= LOG_READ_MAX_BYTES
+        });
+        let fits = fits.count().max(1);
+        entries.truncate(fits);
+        Ok(entries)
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {

@@ -10,14 +10,15 @@ use super::*;
 use crate::limits::{COMMAND_MAX_BYTES, LOG_ROW_MAX_ENTRIES, ROW_PART_MAX_BYTES};
 use crate::store::log_rows::row_first;
 use crate::store::suite;
-use crate::types::Proposed;
+use crate::types::Command;
 
 fn id(term: u64, index: u64) -> LogId {
     LogId::new(RaftLeaderId::new(term, 1), index)
 }
 
 fn entry(term: u64, index: u64, bytes: usize) -> Entry {
-    let command = Proposed { at_ms: index, bytes: vec![index as u8; bytes].into() };
+    let bytes = vec![index as u8; bytes].into();
+    let command = Proposed::Command(Command { at_ms: index, everywhere: false, bytes });
     Entry { log_id: id(term, index), payload: EntryPayload::Normal(command) }
 }
 

@@ -4,6 +4,7 @@
 //! row that the state speaks of is durable; the one before it goes after that. So whatever has a
 //! snapshot's name is complete. Must not know what a state is.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -130,13 +131,19 @@ impl Snapshots {
     }
 
     /// Writes a snapshot under a temporary name.
-    fn write<M: Machine>(&self, frozen: &M::Frozen, meta: &SnapshotMeta) -> io::Result<PathBuf> {
+    fn write<M: Machine>(
+        &self,
+        frozen: &M::Frozen,
+        meta: &SnapshotMeta,
+        removed: BTreeSet<u64>,
+    ) -> io::Result<PathBuf> {
         let temp = self.dir.join(file_name(meta.last_log_id.as_ref())).with_extension("writing");
         let header = Header {
             cluster: self.cluster,
             last: meta.last_log_id.as_ref().map(Into::into),
             membership_at: meta.last_membership.log_id().as_ref().map(Into::into),
             membership: meta.last_membership.membership().into(),
+            removed,
         };
         let mut out = Writer::new(BufWriter::new(File::create(&temp)?), &header)?;
         M::write_snapshot(frozen, &mut out)?;
@@ -206,6 +213,8 @@ fn meta_of(header: Header) -> io::Result<SnapshotMeta> {
 pub(crate) struct Builder<M: Machine> {
     pub frozen: Arc<M::Frozen>,
     pub meta: SnapshotMeta,
+    /// Ids that were members once and are no more.
+    pub removed: BTreeSet<u64>,
     pub snapshots: Arc<Snapshots>,
     pub writer: WriterHandle,
     pub fatal: FatalCell,
@@ -215,8 +224,11 @@ impl<M: Machine> Builder<M> {
     async fn build(&self) -> Result<(), Fatal> {
         let (snapshots, frozen, meta) =
             (self.snapshots.clone(), self.frozen.clone(), self.meta.clone());
+        let removed = self.removed.clone();
         let written = tokio::task::spawn_blocking(move || {
-            snapshots.write::<M>(&frozen, &meta).map_err(|e| Fatal::disk("writing a snapshot", &e))
+            snapshots
+                .write::<M>(&frozen, &meta, removed)
+                .map_err(|e| Fatal::disk("writing a snapshot", &e))
         });
         let temp = written.await.map_err(|e| Fatal::Consensus {
             detail: format!("the task that writes a snapshot ended: {e}"),

@@ -9,6 +9,7 @@
 //! The header is the codec's; numbers are little-endian. A reader hands out only data whose chunk
 //! has been checked, and ends only at a trailer that agrees. Must not know what the data is.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 
 use crc32fast::Hasher;
@@ -30,6 +31,8 @@ pub(crate) struct Header {
     pub last: Option<StoredLogId>,
     pub membership_at: Option<StoredLogId>,
     pub membership: StoredMembership,
+    /// Ids that were members once and are no more.
+    pub removed: BTreeSet<u64>,
 }
 
 /// A version that this program does not know, found at the start of a file.
@@ -250,6 +253,7 @@ mod tests {
             last: None,
             membership_at: None,
             membership: (&Membership::default()).into(),
+            removed: BTreeSet::from([7]),
         };
         let mut writer = Writer::new(Vec::new(), &header).expect("writes");
         writer.write_all(data).expect("writes");
@@ -290,12 +294,12 @@ mod tests {
     #[test]
     fn the_stored_form_of_a_snapshot_does_not_change() {
         let mut want = b"ARAISNAP\x01".to_vec();
-        want.extend([21, 0, 0, 0, 209, 178, 196, 245, 1]);
+        want.extend([23, 0, 0, 0, 39, 101, 234, 123, 1]);
         want.extend([9; 16]);
-        want.extend([0, 0, 0, 0]);
+        want.extend([0, 0, 0, 0, 1, 7]);
         want.extend([1, 0, 0, 0, 183, 239, 220, 131, b'1']);
         want.extend([0; 4]);
-        want.extend([1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 80, 94, 197, 242]);
+        want.extend([1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 122, 200, 228, 115]);
         assert_eq!(file(b"1"), want);
     }
 }

@@ -10,11 +10,12 @@ use super::*;
 use crate::store::apply::Apply;
 use crate::store::suite;
 use crate::toy::{Counter, add};
-use crate::types::{Entry, Proposed};
+use crate::types::{Command, Entry, Proposed};
 
 fn entry(index: u64) -> Entry {
     let bytes = Counter::encode_command(&add(1, index)).into();
-    let payload = EntryPayload::Normal(Proposed { at_ms: index, bytes });
+    let command = Command { at_ms: index, everywhere: false, bytes };
+    let payload = EntryPayload::Normal(Proposed::Command(command));
     Entry { log_id: LogId::new(RaftLeaderId::new(1, 1), index), payload }
 }
 
@@ -104,6 +105,7 @@ async fn a_damaged_or_foreign_snapshot_is_not_installed() {
         last: good.meta.last_log_id.as_ref().map(Into::into),
         membership_at: None,
         membership: good.meta.last_membership.membership().into(),
+        removed: BTreeSet::new(),
     };
     let foreign = Writer::new(Vec::new(), &header).and_then(Writer::finish).expect("writes");
     for bad in [damaged, foreign] {

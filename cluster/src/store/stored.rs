@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use openraft::EntryPayload;
 use openraft::vote::RaftLeaderId;
-use openraft::{BasicNode, EntryPayload};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
-use crate::types::{self, Membership, Proposed};
+use crate::lease::Boot;
+use crate::types::{self, Command, Member, Membership, Proposed};
 
 const VERSION: u8 = 1;
 
@@ -20,6 +21,8 @@ mod kind {
     pub(super) const BLANK: u8 = 0;
     pub(super) const COMMAND: u8 = 1;
     pub(super) const MEMBERSHIP: u8 = 2;
+    pub(super) const COMMAND_EVERYWHERE: u8 = 3;
+    pub(super) const BARRIER: u8 = 4;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,26 +45,68 @@ impl From<StoredLogId> for types::LogId {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct StoredVote {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredVote {
     term: u64,
     node: u64,
     committed: bool,
 }
 
+impl From<&types::Vote> for StoredVote {
+    fn from(vote: &types::Vote) -> StoredVote {
+        let leader = vote.leader_id();
+        StoredVote { term: leader.term, node: leader.node_id, committed: vote.is_committed() }
+    }
+}
+
+impl StoredVote {
+    pub(crate) fn vote(self) -> types::Vote {
+        if self.committed {
+            types::Vote::new_committed(self.term, self.node)
+        } else {
+            types::Vote::new(self.term, self.node)
+        }
+    }
+}
+
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredMembership {
     voters: Vec<BTreeSet<u64>>,
-    /// Every node with its address, learners too.
-    nodes: BTreeMap<u64, String>,
+    /// Every node, learners too.
+    nodes: BTreeMap<u64, StoredMember>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct StoredMember {
+    address: String,
+    incarnation: u64,
+}
+
+/// The reign that a barrier begins.
+#[derive(Serialize, Deserialize)]
+struct StoredBarrier {
+    term: u64,
+    boot: Boot,
 }
 
 impl From<&Membership> for StoredMembership {
     fn from(membership: &Membership) -> StoredMembership {
         StoredMembership {
             voters: membership.get_joint_config().clone(),
-            nodes: membership.nodes().map(|(id, node)| (*id, node.addr.clone())).collect(),
+            nodes: membership.nodes().map(|(id, node)| (*id, StoredMember::from(node))).collect(),
         }
+    }
+}
+
+impl From<&Member> for StoredMember {
+    fn from(member: &Member) -> StoredMember {
+        StoredMember { address: member.address.clone(), incarnation: member.incarnation }
+    }
+}
+
+impl From<StoredMember> for Member {
+    fn from(stored: StoredMember) -> Member {
+        Member { address: stored.address, incarnation: stored.incarnation }
     }
 }
 
@@ -72,7 +117,7 @@ impl TryFrom<StoredMembership> for Membership {
         if stored.voters.is_empty() && stored.nodes.is_empty() {
             return Ok(Membership::default());
         }
-        let nodes = stored.nodes.into_iter().map(|(id, addr)| (id, BasicNode { addr }));
+        let nodes = stored.nodes.into_iter().map(|(id, member)| (id, member.into()));
         Membership::new(stored.voters, nodes.collect::<BTreeMap<_, _>>())
             .map_err(|e| CodecError::Malformed(e.to_string()))
     }
@@ -91,7 +136,14 @@ struct StoredEntry {
 pub(crate) fn encode_entry(entry: &types::Entry) -> Result<Vec<u8>, CodecError> {
     let (kind, at_ms, bytes) = match &entry.payload {
         EntryPayload::Blank => (kind::BLANK, 0, Vec::new()),
-        EntryPayload::Normal(command) => (kind::COMMAND, command.at_ms, command.bytes.to_vec()),
+        EntryPayload::Normal(Proposed::Command(command)) => {
+            let kind = if command.everywhere { kind::COMMAND_EVERYWHERE } else { kind::COMMAND };
+            (kind, command.at_ms, command.bytes.to_vec())
+        }
+        EntryPayload::Normal(Proposed::Barrier { term, boot }) => {
+            let barrier = StoredBarrier { term: *term, boot: *boot };
+            (kind::BARRIER, 0, codec::encode(VERSION, &barrier)?)
+        }
         EntryPayload::Membership(membership) => {
             (kind::MEMBERSHIP, 0, codec::encode(VERSION, &StoredMembership::from(membership))?)
         }
@@ -103,8 +155,16 @@ pub(crate) fn decode_entry(bytes: &[u8]) -> Result<types::Entry, CodecError> {
     let stored: StoredEntry = codec::decode(VERSION, bytes)?;
     let payload = match stored.kind {
         kind::BLANK if stored.bytes.is_empty() => EntryPayload::Blank,
-        kind::COMMAND => {
-            EntryPayload::Normal(Proposed { at_ms: stored.at_ms, bytes: Arc::from(stored.bytes) })
+        kind::COMMAND | kind::COMMAND_EVERYWHERE => {
+            EntryPayload::Normal(Proposed::Command(Command {
+                at_ms: stored.at_ms,
+                everywhere: stored.kind == kind::COMMAND_EVERYWHERE,
+                bytes: Arc::from(stored.bytes),
+            }))
+        }
+        kind::BARRIER => {
+            let StoredBarrier { term, boot } = codec::decode(VERSION, &stored.bytes)?;
+            EntryPayload::Normal(Proposed::Barrier { term, boot })
         }
         kind::MEMBERSHIP => {
             let membership: StoredMembership = codec::decode(VERSION, &stored.bytes)?;
@@ -118,19 +178,11 @@ pub(crate) fn decode_entry(bytes: &[u8]) -> Result<types::Entry, CodecError> {
 }
 
 pub(crate) fn encode_vote(vote: &types::Vote) -> Result<Vec<u8>, CodecError> {
-    let leader = vote.leader_id();
-    let stored =
-        StoredVote { term: leader.term, node: leader.node_id, committed: vote.is_committed() };
-    codec::encode(VERSION, &stored)
+    codec::encode(VERSION, &StoredVote::from(vote))
 }
 
 pub(crate) fn decode_vote(bytes: &[u8]) -> Result<types::Vote, CodecError> {
-    let stored: StoredVote = codec::decode(VERSION, bytes)?;
-    Ok(if stored.committed {
-        types::Vote::new_committed(stored.term, stored.node)
-    } else {
-        types::Vote::new(stored.term, stored.node)
-    })
+    codec::decode(VERSION, bytes).map(StoredVote::vote)
 }
 
 pub(crate) fn encode_log_id(id: Option<&types::LogId>) -> Result<Vec<u8>, CodecError> {
@@ -145,22 +197,32 @@ pub(crate) fn decode_log_id(bytes: &[u8]) -> Result<Option<types::LogId>, CodecE
 mod tests {
     use super::*;
 
+    fn member(address: &str, incarnation: u64) -> Member {
+        Member { address: address.into(), incarnation }
+    }
+
     fn id(index: u64) -> types::LogId {
         StoredLogId { term: 2, node: 3, index }.into()
     }
 
-    fn entries() -> [(types::Entry, &'static [u8]); 3] {
+    fn entries() -> [(types::Entry, &'static [u8]); 5] {
         let membership = Membership::new(
             vec![BTreeSet::from([1])],
-            BTreeMap::from([(1, BasicNode::new("a:1")), (2, BasicNode::new("b"))]),
+            BTreeMap::from([(1, member("a:1", 5)), (2, member("b", 6))]),
         );
-        let command = Proposed { at_ms: 300, bytes: Arc::from(b"hi".as_slice()) };
-        let payloads: [(_, &[u8]); 3] = [
+        let command = |everywhere| {
+            let bytes = Arc::from(b"hi".as_slice());
+            Proposed::Command(Command { at_ms: 300, everywhere, bytes })
+        };
+        let barrier = Proposed::Barrier { term: 2, boot: Boot(8) };
+        let payloads: [(_, &[u8]); 5] = [
             (EntryPayload::Blank, &[1, 2, 3, 7, 0, 0, 0]),
-            (EntryPayload::Normal(command), &[1, 2, 3, 7, 1, 251, 44, 1, 2, b'h', b'i']),
+            (EntryPayload::Normal(command(false)), &[1, 2, 3, 7, 1, 251, 44, 1, 2, b'h', b'i']),
+            (EntryPayload::Normal(command(true)), &[1, 2, 3, 7, 3, 251, 44, 1, 2, b'h', b'i']),
+            (EntryPayload::Normal(barrier), &[1, 2, 3, 7, 4, 0, 3, 1, 2, 8]),
             (
                 EntryPayload::Membership(membership.expect("valid")),
-                &[1, 2, 3, 7, 2, 0, 13, 1, 1, 1, 1, 2, 1, 3, b'a', b':', b'1', 2, 1, b'b'],
+                &[1, 2, 3, 7, 2, 0, 15, 1, 1, 1, 1, 2, 1, 3, b'a', b':', b'1', 5, 2, 1, b'b', 6],
             ),
         ];
         payloads.map(|(payload, bytes)| (types::Entry { log_id: id(7), payload }, bytes))
@@ -192,7 +254,7 @@ mod tests {
             decode_entry(&[2, 2, 3, 7, 0, 0, 0]).map(|_| ()),
             Err(CodecError::Version { found: 2, supported: 1 })
         );
-        let unknown = decode_entry(&[1, 2, 3, 7, 3, 0, 0]).map(|_| ());
+        let unknown = decode_entry(&[1, 2, 3, 7, 5, 0, 0]).map(|_| ());
         assert!(matches!(unknown, Err(CodecError::Malformed(_))), "{unknown:?}");
     }
 }

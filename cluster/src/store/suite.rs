@@ -13,6 +13,7 @@ use super::log::{Log, LogShared};
 use super::snapshot::Snapshots;
 use super::{Store, writer};
 use crate::fatal::FatalCell;
+use crate::roster::Roster;
 use crate::toy::Counter;
 use crate::types::TypeConfig;
 
@@ -31,6 +32,7 @@ pub(crate) fn open(dir: &Path) -> (Log, Apply<Counter>, Arc<Store>) {
         snapshots,
         writer.clone(),
         Arc::new(Progress::new()),
+        Arc::new(Roster::new()),
         fatal,
     );
     apply.restore_newest().expect("restores");

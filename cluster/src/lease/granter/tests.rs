@@ -331,3 +331,18 @@ fn a_wall_clock_far_from_the_voters_is_astray() {
         assert_eq!(granter.wall_clock_astray(&[1, 2, 3]), astray, "{theirs_ms}");
     }
 }
+
+#[test]
+fn where_no_other_node_was_ever_a_member_there_are_no_earlier_leases_to_wait_for() {
+    let mut granter = reigning();
+    waits_for(&[], &granter, 1, 9);
+    granter.sole(true);
+    assert_eq!(wait(&granter, 1, 9), AckWait::Ready);
+    // Its own lease of this reign still counts.
+    grant(&mut granter, 1, ME, 8);
+    waits_for(&[ME], &granter, 2, 9);
+    report(&mut granter, ME, 9);
+    assert_eq!(wait(&granter, 2, 9), AckWait::Ready);
+    granter.sole(false);
+    waits_for(&[], &granter, 2, 9);
+}

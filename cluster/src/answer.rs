@@ -1,0 +1,180 @@
+//! What this node answers its peers: the other side of everything that `peer` sends.
+//!
+//! Who may ask what is decided here, by the asker's standing; and whatever a message claims about
+//! its sender must be what the sender's certificate says. Must not know how messages travel.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use hyper::body::Bytes;
+
+use crate::Machine;
+use crate::forward::{Attempt, Read, Writing, until};
+use crate::handle::{Committed, Core};
+use crate::lease::{Report, Request, Wire};
+use crate::limits::COMMAND_MAX_BYTES;
+use crate::peer::server::{Asker, Nothing, Service, Standing};
+use crate::peer::wire::{
+    AskStatus, Change, Join, Message, Propose, ProposeAnswer, ReadIndex, ReadIndexAnswer, Rpc,
+};
+use crate::peer::wire_raft::{Append, AskVote, SnapshotHead, Transfer, TransferAnswer};
+use crate::types::{Snapshot, SnapshotData, Vote};
+
+/// A running node, as its peers see it.
+pub(crate) struct Answers<M: Machine>(pub Arc<Core<M>>);
+
+/// `message` as a `T`, if it is one.
+fn read<T: Message>(message: &[u8]) -> Result<T, Nothing> {
+    T::from_wire(message).map_err(|error| {
+        tracing::warn!(%error, "a peer sent a message that does not decode");
+        Nothing
+    })
+}
+
+fn written(answer: &impl Message) -> Result<Vec<u8>, Nothing> {
+    answer.to_wire().map_err(|error| {
+        tracing::error!(%error, "an answer to a peer does not encode");
+        Nothing
+    })
+}
+
+/// A peer votes and leads for itself only.
+fn own_vote(from: Asker, vote: &Vote) -> Result<(), Nothing> {
+    claimed(from, vote.leader_id().node_id)
+}
+
+fn claimed(from: Asker, node: u64) -> Result<(), Nothing> {
+    if node == from.node {
+        return Ok(());
+    }
+    tracing::warn!(node = from.node, claimed = node, "a peer speaks for another");
+    Err(Nothing)
+}
+
+fn at_least(from: Asker, standing: Standing) -> Result<(), Nothing> {
+    if from.standing >= standing { Ok(()) } else { Err(Nothing) }
+}
+
+impl<M: Machine> Service for Answers<M> {
+    async fn answer(&self, from: Asker, rpc: Rpc, message: Bytes) -> Result<Vec<u8>, Nothing> {
+        match rpc {
+            Rpc::Append | Rpc::Vote | Rpc::PreVote | Rpc::TransferLeader => {
+                self.consensus(from, rpc, &message).await
+            }
+            Rpc::Propose => self.propose(from, &message).await,
+            Rpc::ReadIndex => self.read_index(from, &message).await,
+            Rpc::Lease | Rpc::LeaseReport => self.lease(from, rpc, &message).await,
+            Rpc::Join => {
+                let join: Join = read(&message)?;
+                claimed(from, join.node)?;
+                written(&self.0.take_in(&join).await)
+            }
+            Rpc::Change => {
+                at_least(from, Standing::Voter)?;
+                let change: Change = read(&message)?;
+                written(&self.0.change(change).await)
+            }
+            Rpc::Status => {
+                at_least(from, Standing::Learner)?;
+                let AskStatus {} = read(&message)?;
+                written(&self.0.own_status())
+            }
+            // It comes as a stream.
+            Rpc::Snapshot => Err(Nothing),
+        }
+    }
+
+    async fn snapshot(
+        &self,
+        from: Asker,
+        SnapshotHead { vote, meta }: SnapshotHead,
+        file: File,
+    ) -> Result<Vec<u8>, Nothing> {
+        own_vote(from, &vote)?;
+        let snapshot = Snapshot { meta, snapshot: SnapshotData { file } };
+        let installed = self.0.raft.install_full_snapshot(vote, snapshot).await;
+        written(&installed.map_err(|_| Nothing)?)
+    }
+}
+
+impl<M: Machine> Answers<M> {
+    async fn consensus(&self, from: Asker, rpc: Rpc, message: &[u8]) -> Result<Vec<u8>, Nothing> {
+        let raft = &self.0.raft;
+        match rpc {
+            Rpc::Append => {
+                let append: Append = read(message)?;
+                own_vote(from, &append.vote)?;
+                written(&raft.append_entries(append).await.map_err(|_| Nothing)?)
+            }
+            Rpc::Vote => {
+                let ask: AskVote = read(message)?;
+                own_vote(from, &ask.vote)?;
+                written(&raft.vote(ask).await.map_err(|_| Nothing)?)
+            }
+            Rpc::PreVote => {
+                let ask: AskVote = read(message)?;
+                own_vote(from, &ask.vote)?;
+                written(&raft.pre_vote(ask).await.map_err(|_| Nothing)?)
+            }
+            Rpc::TransferLeader => {
+                let transfer: Transfer = read(message)?;
+                own_vote(from, transfer.from_leader())?;
+                let taken = raft.handle_transfer_leader(transfer).await.map_err(|_| Nothing)?;
+                written(&taken.map_or(TransferAnswer::Declined, |()| TransferAnswer::Taken))
+            }
+            _ => Err(Nothing),
+        }
+    }
+
+    async fn propose(&self, from: Asker, message: &[u8]) -> Result<Vec<u8>, Nothing> {
+        at_least(from, Standing::Voter)?;
+        let Propose { everywhere, wait_ms, command } = read(message)?;
+        if command.len() > COMMAND_MAX_BYTES {
+            return Err(Nothing);
+        }
+        if self.0.check_running().is_err() {
+            return written(&ProposeAnswer::NotAppended);
+        }
+        let Ok(admitted) = self.0.admission.admit(command.len()) else {
+            return written(&ProposeAnswer::Overloaded);
+        };
+        let writing = Writing { bytes: command.into(), everywhere, until: until(wait_ms) };
+        let attempt = self.0.append(&writing, &mut Some(admitted)).await;
+        written(&match attempt {
+            Attempt::Committed(Committed { index, reply }) => {
+                ProposeAnswer::Committed { index, reply: M::encode_reply(&reply) }
+            }
+            Attempt::NotAppended => ProposeAnswer::NotAppended,
+            Attempt::Overloaded => ProposeAnswer::Overloaded,
+            Attempt::Unknown => ProposeAnswer::Unknown,
+            Attempt::ReignOver(reply) => {
+                ProposeAnswer::ReignOver { reply: M::encode_reply(&reply) }
+            }
+        })
+    }
+
+    async fn read_index(&self, from: Asker, message: &[u8]) -> Result<Vec<u8>, Nothing> {
+        at_least(from, Standing::Learner)?;
+        let ReadIndex { wait_ms } = read(message)?;
+        written(&match self.0.read_here(until(wait_ms)).await {
+            Read::Confirmed { index, last } => ReadIndexAnswer::Confirmed { index, last },
+            Read::NotLeader => ReadIndexAnswer::NotLeader,
+            Read::NoQuorum | Read::Failed(_) => ReadIndexAnswer::NoQuorum,
+        })
+    }
+
+    /// The granter itself looks at whether the asker is a member.
+    async fn lease(&self, from: Asker, rpc: Rpc, message: &[u8]) -> Result<Vec<u8>, Nothing> {
+        let leasing = &self.0.leasing;
+        if rpc == Rpc::LeaseReport {
+            let report = Report::from_bytes(message).map_err(|_| Nothing)?;
+            claimed(from, report.node)?;
+            leasing.report(from.node, report).await;
+            return Ok(Vec::new());
+        }
+        let request = Request::from_bytes(message).map_err(|_| Nothing)?;
+        claimed(from, request.node)?;
+        let answer = leasing.request(from.node, request).await.ok_or(Nothing)?;
+        answer.to_bytes().map_err(|_| Nothing)
+    }
+}

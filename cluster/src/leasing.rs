@@ -1,0 +1,461 @@
+//! The task that drives the leases of one node: the one place where holder and granter meet the
+//! engine, the network and the clocks.
+//!
+//! It owns both halves of [`crate::lease`], tells them what happened, and does what they say, in
+//! the order that their module asks for. Timers only wake it: what is decided is decided by the
+//! lease clocks. Every step it takes is short; rounds, messages and proposals run beside it and
+//! come back as events. Must not know what a command means.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::async_runtime::WatchReceiver;
+use openraft::{Raft, ReadPolicy, ServerState};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::Machine;
+use crate::lease::{
+    AckWait, Action, Answer, Boot, Gate, Granter, Holder, LeaseClock, LeaseStatus, NodeId, Params,
+    Report, Request, Round, Stamper, SystemClock, Wire,
+};
+use crate::limits::{LEASE_EVENTS_MAX, LEASE_RETRY_PAUSE, RETRY_PAUSE};
+use crate::peer::link::{Lane, Links, Target};
+use crate::peer::wire::Rpc;
+use crate::roster::{Known, Roster};
+use crate::store::apply::{Apply, Marks, Progress};
+use crate::types::{Proposed, TypeConfig};
+use crate::wall_clock::now_ms;
+
+/// Whether a revoke may be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Acked {
+    /// No node can answer from a view before it any more.
+    Everywhere,
+    /// The reign that stamped it is over: it must be proposed again.
+    ReignOver,
+}
+
+enum Event {
+    Request {
+        from: NodeId,
+        request: Request,
+        answer: oneshot::Sender<Answer>,
+    },
+    Report {
+        from: NodeId,
+        report: Report,
+    },
+    /// The leader's answer to a request of this node; `None` if it was lost.
+    Answered(Option<Answer>),
+    Reported,
+    RoundDone(Round, Option<u64>),
+    Ack {
+        stamper: Stamper,
+        index: u64,
+        done: oneshot::Sender<Acked>,
+    },
+    Leases(oneshot::Sender<Vec<LeaseStatus>>),
+    Shut,
+}
+
+/// A way to the task.
+#[derive(Clone)]
+pub(crate) struct Leasing {
+    events: mpsc::Sender<Event>,
+    gate: Arc<Gate>,
+}
+
+impl Leasing {
+    /// What verifiers ask.
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// A peer asks for a lease. `None` once this node stops.
+    pub(crate) async fn request(&self, from: NodeId, request: Request) -> Option<Answer> {
+        let (answer, answered) = oneshot::channel();
+        self.events.send(Event::Request { from, request, answer }).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// A peer reports.
+    pub(crate) async fn report(&self, from: NodeId, report: Report) {
+        // Nobody is left to tell once this node stops.
+        let _ = self.events.send(Event::Report { from, report }).await;
+    }
+
+    /// Waits until the entry at `index`, stamped by `stamper` and published here, is seen by every
+    /// node that may answer.
+    pub(crate) async fn acked(&self, stamper: Stamper, index: u64) -> Acked {
+        let (done, acked) = oneshot::channel();
+        if self.events.send(Event::Ack { stamper, index, done }).await.is_err() {
+            return Acked::ReignOver;
+        }
+        acked.await.unwrap_or(Acked::ReignOver)
+    }
+
+    /// Every holder with an unexpired lease, as far as this node grants leases.
+    pub(crate) async fn leases(&self) -> Vec<LeaseStatus> {
+        let (done, leases) = oneshot::channel();
+        if self.events.send(Event::Leases(done)).await.is_err() {
+            return Vec::new();
+        }
+        leases.await.unwrap_or_default()
+    }
+
+    /// Gives this node's leases up and tells the leader.
+    pub(crate) async fn shut(&self, task: JoinHandle<()>) {
+        let _ = self.events.send(Event::Shut).await;
+        if let Err(error) = task.await {
+            tracing::error!(%error, "the task that drives the leases panicked");
+        }
+    }
+}
+
+/// What the task stands on.
+pub(crate) struct Parts<M: Machine> {
+    pub node: NodeId,
+    pub boot: Boot,
+    pub params: Params,
+    pub raft: Raft<TypeConfig, Apply<M>>,
+    pub progress: Arc<Progress>,
+    pub roster: Arc<Roster>,
+    pub links: Option<Links>,
+    /// Becomes true with the first lease.
+    pub ready: Arc<watch::Sender<bool>>,
+}
+
+/// Starts the task.
+pub(crate) fn spawn<M: Machine>(parts: Parts<M>) -> (Leasing, JoinHandle<()>) {
+    let (events, inbox) = mpsc::channel(LEASE_EVENTS_MAX);
+    let holder = Holder::new(parts.params, parts.node, parts.boot);
+    let leasing = Leasing { events: events.clone(), gate: holder.gate() };
+    let driver = Driver {
+        granter: Granter::new(parts.params, parts.node, parts.boot),
+        holder,
+        leader: None,
+        reign: watch::Sender::new(None),
+        known: Arc::default(),
+        marks: Marks::default(),
+        acks: BTreeMap::new(),
+        pending: HashMap::new(),
+        retry_at: None,
+        reporting: false,
+        to_report: None,
+        events,
+        parts,
+    };
+    (leasing, tokio::spawn(driver.run(inbox)))
+}
+
+struct Driver<M: Machine> {
+    parts: Parts<M>,
+    holder: Holder,
+    granter: Granter,
+    leader: Option<NodeId>,
+    /// The term that this node reigns in, for the proposal of its barrier.
+    reign: watch::Sender<Option<u64>>,
+    known: Arc<Known>,
+    marks: Marks,
+    /// Revokes that wait, by index.
+    acks: BTreeMap<u64, Vec<(Stamper, oneshot::Sender<Acked>)>>,
+    /// Requests of peers that wait for a round.
+    pending: HashMap<(NodeId, Boot, u64), oneshot::Sender<Answer>>,
+    /// When to ask again after a request came to nothing.
+    retry_at: Option<Instant>,
+    /// Whether a report is on its way; the next waits for it.
+    reporting: bool,
+    to_report: Option<Report>,
+    events: mpsc::Sender<Event>,
+}
+
+impl<M: Machine> Driver<M> {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Event>) {
+        let mut metrics = self.parts.raft.metrics();
+        let mut roster = self.parts.roster.subscribe();
+        let mut marks = self.parts.progress.marks();
+        loop {
+            // What was published goes before anything that rests on it.
+            self.members(&roster.borrow_and_update().clone());
+            let (state, term, leader) = {
+                let metrics = metrics.borrow_and_update();
+                (metrics.state, metrics.current_term, metrics.current_leader)
+            };
+            self.notice(state, term, leader);
+            let newest = *marks.borrow_and_update();
+            self.published(newest);
+            self.ask_if_due();
+            let acks_due = self.settle();
+            self.tell_ready();
+            let due = [self.renewal_due(), acks_due].into_iter().flatten().min();
+            let wake = due.unwrap_or_else(|| Instant::now() + self.length());
+            tokio::select! {
+                event = inbox.recv() => match event {
+                    None | Some(Event::Shut) => break,
+                    Some(event) => self.handle(event),
+                },
+                _ = marks.changed() => {}
+                _ = metrics.changed() => {}
+                _ = roster.changed() => {}
+                () = sleep_until(wake) => {}
+            }
+        }
+        self.shut().await;
+    }
+
+    fn handle(&mut self, event: Event) {
+        let now = SystemClock.read();
+        match event {
+            Event::Request { from, request, answer } => {
+                self.pending.insert((from, request.boot, request.nonce), answer);
+                let actions = self.granter.request(now, now_ms(), from, &request);
+                self.perform(actions);
+            }
+            Event::Report { from, report } => self.granter.report(from, &report),
+            Event::Answered(answer) => self.answered(answer),
+            Event::Reported => {
+                self.reporting = false;
+                if let Some(report) = self.to_report.take() {
+                    self.send_report(report);
+                }
+            }
+            Event::RoundDone(round, commit) => {
+                let actions = self.granter.round_done(now, now_ms(), round, commit);
+                self.perform(actions);
+            }
+            Event::Ack { stamper, index, done } => {
+                self.acks.entry(index).or_default().push((stamper, done));
+            }
+            Event::Leases(done) => {
+                // Whoever asked may have gone.
+                let _ = done.send(self.granter.leases(now));
+            }
+            // Ends the loop before it gets here.
+            Event::Shut => {}
+        }
+    }
+
+    /// The applied membership says who may hold leases.
+    fn members(&mut self, known: &Arc<Known>) {
+        if !Arc::ptr_eq(known, &self.known) {
+            self.known = known.clone();
+            self.granter.members(known.ids());
+            self.granter.sole(known.only_ever(self.parts.node));
+        }
+    }
+
+    /// The engine says who leads. The clock is read after it took office.
+    fn notice(&mut self, state: ServerState, term: u64, leader: Option<NodeId>) {
+        let now = SystemClock.read();
+        let leads = state == ServerState::Leader;
+        let actions = if leads { self.granter.lead(now, term) } else { self.granter.follow() };
+        self.reign.send_if_modified(|reign| {
+            let before = std::mem::replace(reign, self.granter.reign());
+            before != *reign
+        });
+        self.perform(actions);
+        if leader != self.leader {
+            self.leader = leader;
+            // A new leader is asked at once.
+            self.retry_at = leader.map(|_| Instant::now());
+        }
+    }
+
+    fn published(&mut self, marks: Marks) {
+        if marks == self.marks {
+            return;
+        }
+        let everywhere = marks.everywhere > self.marks.everywhere;
+        if marks.barrier != self.marks.barrier
+            && let Some((term, boot)) = marks.barrier
+        {
+            self.granter.barrier_applied(term, boot);
+            if self.leader == Some(self.parts.node) {
+                self.retry_at = Some(Instant::now());
+            }
+        }
+        self.marks = marks;
+        if let Some(report) = self.holder.published(marks.published, everywhere) {
+            self.send_report(report);
+        }
+    }
+
+    fn renewal_due(&self) -> Option<Instant> {
+        self.leader?;
+        let due_ns = self.holder.due_in_ns(SystemClock.read());
+        let due = Instant::now() + Duration::from_nanos(due_ns);
+        Some(self.retry_at.map_or(due, |retry| retry.min(due)))
+    }
+
+    fn ask_if_due(&mut self) {
+        let Some(leader) = self.leader else { return };
+        if self.renewal_due().is_some_and(|due| due > Instant::now()) {
+            return;
+        }
+        self.retry_at = None;
+        let now = SystemClock.read();
+        let Some(request) = self.holder.request(now, now_ms()) else { return };
+        if leader == self.parts.node {
+            let actions = self.granter.request(now, now_ms(), leader, &request);
+            self.perform(actions);
+            return;
+        }
+        let (events, deadline) = (self.events.clone(), self.length());
+        let asking = self.message(leader, Rpc::Lease, &request, deadline);
+        tokio::spawn(async move {
+            let answer = asking.await.and_then(|answer| Answer::from_bytes(&answer).ok());
+            // The task may have ended.
+            let _ = events.send(Event::Answered(answer)).await;
+        });
+    }
+
+    fn answered(&mut self, answer: Option<Answer>) {
+        let now = SystemClock.read();
+        let again = match answer {
+            Some(Answer::Granted(grant)) => {
+                self.holder.granted(now, &grant);
+                false
+            }
+            Some(Answer::Refused { nonce, .. }) => {
+                self.holder.refused(nonce);
+                true
+            }
+            None => true,
+        };
+        if again && self.retry_at.is_none() {
+            self.retry_at = Some(Instant::now() + LEASE_RETRY_PAUSE);
+        }
+    }
+
+    fn send_report(&mut self, report: Report) {
+        let Some(leader) = self.leader else { return };
+        if leader == self.parts.node {
+            self.granter.report(leader, &report);
+        } else if self.reporting {
+            self.to_report = Some(report);
+        } else {
+            self.reporting = true;
+            let events = self.events.clone();
+            let telling = self.message(leader, Rpc::LeaseReport, &report, self.length());
+            tokio::spawn(async move {
+                telling.await;
+                let _ = events.send(Event::Reported).await;
+            });
+        }
+    }
+
+    fn perform(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::ProposeBarrier { term, boot } => self.propose_barrier(term, boot),
+                Action::StartRound(round) => self.start_round(round),
+                Action::Answer { to, answer } if to == self.parts.node => {
+                    self.answered(Some(answer));
+                }
+                Action::Answer { to, answer } => {
+                    let key = match &answer {
+                        Answer::Granted(grant) => (to, grant.boot, grant.nonce),
+                        Answer::Refused { boot, nonce, .. } => (to, *boot, *nonce),
+                    };
+                    if let Some(waiting) = self.pending.remove(&key) {
+                        // Whoever asked may have given up; its lease then just runs out.
+                        let _ = waiting.send(answer);
+                    }
+                }
+            }
+        }
+    }
+
+    fn propose_barrier(&self, term: u64, boot: Boot) {
+        let (raft, reign) = (self.parts.raft.clone(), self.reign.subscribe());
+        tokio::spawn(async move {
+            while *reign.borrow() == Some(term) {
+                match raft.client_write(Proposed::Barrier { term, boot }).await {
+                    Ok(_) => return,
+                    Err(error) => tracing::debug!(%error, term, "the barrier was not committed"),
+                }
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+        });
+    }
+
+    /// A round of its own, begun after it was asked for and bounded by half a lease.
+    fn start_round(&self, round: Round) {
+        let (raft, events, within) =
+            (self.parts.raft.clone(), self.events.clone(), self.length() / 2);
+        tokio::spawn(async move {
+            let confirmed = timeout(within, raft.get_read_linearizer(ReadPolicy::ReadIndex)).await;
+            let commit = confirmed.ok().and_then(Result::ok).map(|c| c.read_log_id().index());
+            let _ = events.send(Event::RoundDone(round, commit)).await;
+        });
+    }
+
+    /// Answers every revoke that may be answered; when to look again at the others.
+    fn settle(&mut self) -> Option<Instant> {
+        while let Some(mut first) = self.acks.first_entry() {
+            let index = *first.key();
+            let mut wait = None;
+            let mut left = Vec::new();
+            for (stamper, done) in std::mem::take(first.get_mut()) {
+                let now = SystemClock.read();
+                let acked = match self.granter.ack_wait(now, stamper, index) {
+                    AckWait::Ready => Acked::Everywhere,
+                    AckWait::ReignOver => Acked::ReignOver,
+                    AckWait::WaitUntil { left_ns, .. } => {
+                        wait = Some(left_ns);
+                        left.push((stamper, done));
+                        continue;
+                    }
+                };
+                // Whoever asked may have given up.
+                let _ = done.send(acked);
+            }
+            left.retain(|(_, done)| !done.is_closed());
+            if left.is_empty() {
+                first.remove();
+                continue;
+            }
+            *first.get_mut() = left;
+            // What stands behind it waits at least as long.
+            let left_ns = wait.flatten()?;
+            return Some(Instant::now() + Duration::from_nanos(left_ns));
+        }
+        None
+    }
+
+    fn tell_ready(&self) {
+        if !*self.parts.ready.borrow() && self.holder.gate().usable(SystemClock.read()) {
+            self.parts.ready.send_replace(true);
+        }
+    }
+
+    async fn shut(mut self) {
+        let report = self.holder.shut();
+        if let Some(leader) = self.leader.filter(|leader| *leader != self.parts.node) {
+            self.message(leader, Rpc::LeaseReport, &report, self.length() / 4).await;
+        }
+    }
+
+    /// Sends `message` to `to`; `None` if no answer came.
+    fn message(
+        &self,
+        to: NodeId,
+        rpc: Rpc,
+        message: &impl Wire,
+        deadline: Duration,
+    ) -> impl Future<Output = Option<hyper::body::Bytes>> + Send + 'static {
+        let target = self.known.member(to).map(|member| Target::member(to, member));
+        let (links, message) = (self.parts.links.clone(), message.to_bytes().ok());
+        async move {
+            let answer = links?.call(&target?, Lane::Pulse, rpc, message?, deadline).await;
+            answer.inspect_err(|error| tracing::debug!(node = to, %error, "leases")).ok()
+        }
+    }
+
+    fn length(&self) -> Duration {
+        Duration::from_nanos(self.parts.params.length_ns())
+    }
+}

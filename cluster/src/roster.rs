@@ -1,0 +1,109 @@
+//! Who belongs to the cluster, as far as this node has applied: the members, and whoever was one.
+//!
+//! An id that has left the membership never comes back: a new node that took it over could speak
+//! for what the old one promised. So the ids that left are kept, replicated like the membership
+//! itself: each is noted when the entry that leaves it out is applied, and rides in snapshots.
+//! Must not know how nodes reach each other.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::types::{Member, StoredMembership};
+
+/// The membership at one log index.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// The membership that was applied last.
+    pub membership: StoredMembership,
+    /// Ids that were members once and are no more.
+    pub removed: BTreeSet<u64>,
+}
+
+impl Known {
+    pub(crate) fn member(&self, node: u64) -> Option<&Member> {
+        self.membership.membership().get_node(&node)
+    }
+
+    pub(crate) fn is_voter(&self, node: u64) -> bool {
+        self.membership.membership().voter_ids().any(|voter| voter == node)
+    }
+
+    /// Voters and learners.
+    pub(crate) fn ids(&self) -> BTreeSet<u64> {
+        self.membership.membership().nodes().map(|(id, _)| *id).collect()
+    }
+
+    /// Whether no node but `node` has ever been a member.
+    pub(crate) fn only_ever(&self, node: u64) -> bool {
+        self.removed.is_empty() && self.ids() == BTreeSet::from([node])
+    }
+
+    /// After the entry that holds `membership`.
+    fn then(&self, membership: StoredMembership) -> Known {
+        let mut next = Known { membership, removed: self.removed.clone() };
+        let ids = next.ids();
+        next.removed.extend(self.ids().difference(&ids));
+        next
+    }
+}
+
+/// What is known now, for everyone who asks or waits for it to change.
+pub(crate) struct Roster(watch::Sender<Arc<Known>>);
+
+impl Roster {
+    pub(crate) fn new() -> Roster {
+        Roster(watch::Sender::new(Arc::default()))
+    }
+
+    pub(crate) fn known(&self) -> Arc<Known> {
+        self.0.borrow().clone()
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Known>> {
+        self.0.subscribe()
+    }
+
+    /// An entry that holds `membership` has been applied.
+    pub(crate) fn applied(&self, membership: StoredMembership) {
+        self.0.send_modify(|known| *known = Arc::new(known.then(membership)));
+    }
+
+    /// A snapshot has been restored.
+    pub(crate) fn restored(&self, known: Known) {
+        self.0.send_replace(Arc::new(known));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::types::Membership;
+
+    fn membership(voters: &[&[u64]], nodes: &[u64]) -> StoredMembership {
+        let voters = voters.iter().map(|v| v.iter().copied().collect()).collect();
+        let nodes = nodes.iter().map(|id| (*id, Member::default())).collect::<BTreeMap<_, _>>();
+        StoredMembership::new(None, Membership::new(voters, nodes).expect("valid"))
+    }
+
+    #[test]
+    fn an_id_that_left_is_remembered_and_one_that_changes_its_role_is_not() {
+        let roster = Roster::new();
+        roster.applied(membership(&[&[1]], &[1]));
+        assert!(roster.known().only_ever(1));
+        // Learner, then on the way to voter, then voter, then learner again.
+        for voters in [&[&[1][..]][..], &[&[1], &[1, 2]], &[&[1, 2]], &[&[1]]] {
+            roster.applied(membership(voters, &[1, 2]));
+            assert_eq!(roster.known().removed, BTreeSet::new(), "{voters:?}");
+        }
+        assert!(!roster.known().only_ever(1));
+        roster.applied(membership(&[&[1]], &[1]));
+        assert_eq!(roster.known().removed, BTreeSet::from([2]));
+        assert!(!roster.known().only_ever(1), "node 2 may still hold what it was granted");
+        roster.applied(membership(&[&[1]], &[1, 3]));
+        assert_eq!(roster.known().removed, BTreeSet::from([2]));
+    }
+}

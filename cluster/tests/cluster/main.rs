@@ -1,0 +1,15 @@
+//! A cluster of real nodes in one process, over real TLS, through wires that can be cut.
+//!
+//! What the lease model shows of the protocol is shown here of the nodes that speak it: writes
+//! through any node, a leader that fails, members that come and go, peers that are refused, and
+//! above all that no node answers from a view before a revoke that was answered.
+
+mod certs;
+mod harness;
+mod life;
+mod members;
+mod refused;
+mod revokes;
+#[path = "../toy/mod.rs"]
+mod toy;
+mod wires;
