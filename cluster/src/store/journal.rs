@@ -127,9 +127,6 @@ impl JournalShared {
                     return Ok(());
                 }
             }
-            if scan.next != first_of(block + 1) {
-                return Err(scan.missing());
-            }
         }
         scan.store(trees)
     }
