@@ -7,8 +7,9 @@
 //! takes this whole way; several reach each other over mutual TLS ([`PeerConfig`]), and whichever
 //! is asked, the leader does it.
 //!
-//! openraft orders the commands, sled keeps the log and the journal. Neither shows through: no
-//! type of theirs is public, and nothing here knows what a command means.
+//! openraft orders the commands; sled keeps the log and the newest records of the journal, whose
+//! complete blocks are files. Neither shows through: no type of theirs is public, and nothing here
+//! knows what a command means.
 
 mod admission;
 mod answer;

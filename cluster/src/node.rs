@@ -32,6 +32,7 @@ use crate::peer::network::Network;
 use crate::peer::server::{self, Listening, Server};
 use crate::peer::tls::Credentials;
 use crate::store::apply::Apply;
+use crate::store::archive;
 use crate::store::identity::{self, Identity};
 use crate::store::log::Log;
 use crate::store::scrub::{Pace, Scrub};
@@ -45,6 +46,7 @@ pub struct Node<M: Machine> {
     core: Arc<Core<M>>,
     opened: Opened,
     scrub_thread: JoinHandle<()>,
+    archive_thread: JoinHandle<()>,
     leasing: task::JoinHandle<()>,
     server: Option<task::JoinHandle<()>>,
     peer_address: Option<SocketAddr>,
@@ -157,6 +159,7 @@ impl<M: Machine> Node<M> {
         let pace =
             Pace { bytes_per_second: config.scrub_bytes_per_second, between: config.scrub_pause };
         let (scrub, scrub_thread) = Scrub::spawn(&journal, pace);
+        let archive_thread = archive::spawn(&journal, opened.writer());
         let ready = Arc::new(watch::Sender::new(false));
         let (leasing, leasing_task) = leasing::spawn(leasing::Parts {
             node: identity.node,
@@ -197,7 +200,16 @@ impl<M: Machine> Node<M> {
             task::spawn(joining::keep_known(core.clone(), seeds)),
         ];
         let leasing = leasing_task;
-        Ok(Node { core, opened, scrub_thread, leasing, server, peer_address, tasks })
+        Ok(Node {
+            core,
+            opened,
+            scrub_thread,
+            archive_thread,
+            leasing,
+            server,
+            peer_address,
+            tasks,
+        })
     }
 
     /// The address on which it listens for peers, if it does.
@@ -218,7 +230,7 @@ impl<M: Machine> Node<M> {
     /// Stops: everything is durable and the directory is free when it returns. A leader hands over
     /// first, if there is a member that can lead.
     pub async fn shutdown(self) -> Result<(), Fatal> {
-        let Node { core, opened, scrub_thread, leasing, server, tasks, .. } = self;
+        let Node { core, opened, scrub_thread, archive_thread, leasing, server, tasks, .. } = self;
         core.step_aside().await;
         // No answer from here on; then the leader is told that nothing waits for this node.
         core.serving.store(false, Ordering::Release);
@@ -240,10 +252,14 @@ impl<M: Machine> Node<M> {
             links.close();
         }
         core.scrub.stop();
+        core.journal.bell.stop();
         let closed = task::spawn_blocking(move || {
             let closed = opened.close();
             if scrub_thread.join().is_err() {
                 tracing::error!("the background check panicked");
+            }
+            if archive_thread.join().is_err() {
+                tracing::error!("the journal's archive panicked");
             }
             closed
         });
