@@ -14,7 +14,7 @@ use authrai_cluster::{Applied, Machine, Record, Stamp, Undecodable};
 use crate::{
     audit::chain,
     codec::{self, stored_enum},
-    domain::{Command, Head, Outcome, Refusal, Reply, State},
+    domain::{Command, Head, Outcome, Refusal, Reply, State, Tenant},
     rfc3339,
     verify::{View, Views},
 };
@@ -117,6 +117,21 @@ impl Machine for AuthMachine {
 
     fn heads(&self) -> Vec<(Vec<u8>, u64)> {
         self.state.heads.iter().map(|(chain, head)| (chain.chain_key(), head.seq)).collect()
+    }
+
+    fn follows(previous: Option<&[u8]>, record: &[u8]) -> bool {
+        let hash = |record| chain::split(record).map(|(hash, _)| hash);
+        match previous.map_or(Ok(Head::START.hash), hash) {
+            Ok(previous) => chain::check(&previous, record).is_ok(),
+            Err(_) => false,
+        }
+    }
+
+    fn ends_with(&self, key: &[u8], record: &[u8]) -> bool {
+        let Some(head) = Tenant::of_chain_key(key).and_then(|t| self.state.heads.get(&t)) else {
+            return false;
+        };
+        chain::split(record).is_ok_and(|(hash, _)| hash == head.hash)
     }
 }
 

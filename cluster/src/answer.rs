@@ -13,10 +13,10 @@ use crate::forward::{Attempt, Read, Writing, until};
 use crate::handle::{Committed, Core};
 use crate::lease::{Report, Request, Wire};
 use crate::limits::COMMAND_MAX_BYTES;
+use crate::peer::link::Target;
 use crate::peer::server::{Asker, Nothing, Service, Standing};
-use crate::peer::wire::{
-    AskStatus, Change, Join, Message, Propose, ProposeAnswer, ReadIndex, ReadIndexAnswer, Rpc,
-};
+use crate::peer::wire::{Message, Propose, ProposeAnswer, ReadIndex, ReadIndexAnswer, Rpc};
+use crate::peer::wire_members::{AskStatus, Change, Join};
 use crate::peer::wire_raft::{Append, AskVote, SnapshotHead, Transfer, TransferAnswer};
 use crate::types::{Snapshot, SnapshotData, Vote};
 
@@ -79,6 +79,14 @@ impl<M: Machine> Service for Answers<M> {
                 let AskStatus {} = read(&message)?;
                 written(&self.0.own_status())
             }
+            Rpc::Chains => {
+                at_least(from, Standing::Learner)?;
+                written(&self.0.chains_after(&read(&message)?))
+            }
+            Rpc::Records => {
+                at_least(from, Standing::Learner)?;
+                written(&self.0.records_from(read(&message)?).await)
+            }
             // It comes as a stream.
             Rpc::Snapshot => Err(Nothing),
         }
@@ -91,6 +99,13 @@ impl<M: Machine> Service for Answers<M> {
         file: File,
     ) -> Result<Vec<u8>, Nothing> {
         own_vote(from, &vote)?;
+        let members = meta.last_membership.membership();
+        let sender = members.get_node(&from.node).ok_or(Nothing)?;
+        let sender = Target::member(from.node, sender);
+        if let Err(error) = self.0.fill(&sender).await {
+            tracing::warn!(node = from.node, %error, "the journal lacks records");
+            return Err(Nothing);
+        }
         let snapshot = Snapshot { meta, snapshot: SnapshotData { file } };
         let installed = self.0.raft.install_full_snapshot(vote, snapshot).await;
         written(&installed.map_err(|_| Nothing)?)

@@ -13,7 +13,8 @@ use crate::error::StartError;
 use crate::handle::Core;
 use crate::limits::{CHANGE_MAX, JOIN_MAX, JOIN_PAUSE};
 use crate::peer::link::Target;
-use crate::peer::wire::{Join, JoinAnswer, Rpc};
+use crate::peer::wire::Rpc;
+use crate::peer::wire_members::{Join, JoinAnswer};
 
 /// A member that a node asks to be taken in.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,6 +17,7 @@ mod codec;
 mod config;
 mod error;
 mod fatal;
+mod filling;
 mod forward;
 mod handle;
 mod joining;

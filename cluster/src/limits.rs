@@ -120,3 +120,9 @@ pub(crate) const RETRY_PAUSE_MAX: Duration = Duration::from_millis(160);
 pub(crate) const JOIN_MAX: Duration = Duration::from_secs(30);
 /// Pause between two requests of a node that joins.
 pub(crate) const JOIN_PAUSE: Duration = Duration::from_millis(200);
+/// Chains that one message names.
+pub(crate) const JOURNAL_CHAINS_PAGE_MAX: usize = 16_384;
+/// Bytes of records that one message carries, unless a single record is larger.
+pub(crate) const JOURNAL_FETCH_MAX_BYTES: usize = 1024 * 1024;
+/// How long the answer to a request for records may take.
+pub(crate) const JOURNAL_FETCH_ANSWER_MAX: Duration = Duration::from_secs(10);

@@ -82,4 +82,19 @@ pub trait Machine: Send + Sync + 'static {
     fn restore(&mut self, from: &mut dyn io::Read) -> Result<(), Undecodable>;
     /// For each journal chain, the position of its last record, as the state knows it.
     fn heads(&self) -> Vec<(Vec<u8>, u64)>;
+
+    /// Whether a record may follow `previous` in its chain; `None` before the first. Asked of
+    /// records that came from a peer instead of from this machine. A machine that links its
+    /// records says what it knows; one that does not has nothing to say.
+    fn follows(previous: Option<&[u8]>, record: &[u8]) -> bool {
+        let _ = (previous, record);
+        true
+    }
+
+    /// Whether `record` is the one that the state knows as the last of `chain`. Asked after a
+    /// restore.
+    fn ends_with(&self, chain: &[u8], record: &[u8]) -> bool {
+        let _ = (chain, record);
+        true
+    }
 }

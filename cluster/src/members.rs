@@ -19,7 +19,7 @@ use crate::limits::{
     CHANGE_MAX, MEMBER_ADDRESS_MAX_BYTES, MEMBER_ANSWERS_WITHIN, PROMOTE_LAG_MAX_ENTRIES,
     TRANSFER_MAX,
 };
-use crate::peer::wire::{Change, ChangeAnswer, Join, JoinAnswer, Refusal, StatusAnswer};
+use crate::peer::wire_members::{Change, ChangeAnswer, Join, JoinAnswer, Refusal, StatusAnswer};
 use crate::types::{Member, TypeConfig};
 
 type Metrics = openraft::RaftMetrics<TypeConfig>;

@@ -14,7 +14,8 @@ use crate::error::{MemberError, Unavailable};
 use crate::handle::Handle;
 use crate::limits::{RETRY_PAUSE_MAX, STATUS_ANSWER_MAX};
 use crate::peer::link::Target;
-use crate::peer::wire::{AskStatus, Change, ChangeAnswer, Rpc, StatusAnswer};
+use crate::peer::wire::Rpc;
+use crate::peer::wire_members::{AskStatus, Change, ChangeAnswer, StatusAnswer};
 use crate::status::MemberStatus;
 use crate::{Machine, lease::LeaseStatus};
 

@@ -205,6 +205,15 @@ impl Tenant {
         key.push(self.environment.into());
         key
     }
+
+    /// The tenant whose chain has this key.
+    pub fn of_chain_key(key: &[u8]) -> Option<Self> {
+        let (org, _) = key.split_first_chunk()?;
+        [Environment::Live, Environment::Test]
+            .map(|environment| Self { org: OrgId(*org), environment })
+            .into_iter()
+            .find(|tenant| tenant.chain_key() == key)
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ pub(crate) mod server;
 mod snapshot;
 pub(crate) mod tls;
 pub(crate) mod wire;
+pub(crate) mod wire_journal;
+pub(crate) mod wire_members;
 pub(crate) mod wire_raft;
 
 pub use exchange::PeerConfig;

@@ -7,8 +7,6 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::codec::{self, CodecError};
-use crate::status::Role;
-use crate::types::Incarnation;
 
 /// The version of the wire form, the first byte of every message.
 pub(super) const VERSION: u8 = 1;
@@ -28,10 +26,12 @@ pub(crate) enum Rpc {
     Join,
     Change,
     Status,
+    Chains,
+    Records,
 }
 
 impl Rpc {
-    const ALL: [Rpc; 12] = [
+    const ALL: [Rpc; 14] = [
         Rpc::Append,
         Rpc::Vote,
         Rpc::PreVote,
@@ -44,6 +44,8 @@ impl Rpc {
         Rpc::Join,
         Rpc::Change,
         Rpc::Status,
+        Rpc::Chains,
+        Rpc::Records,
     ];
 
     /// Where it is sent to.
@@ -61,6 +63,8 @@ impl Rpc {
             Rpc::Join => "/1/join",
             Rpc::Change => "/1/change",
             Rpc::Status => "/1/status",
+            Rpc::Chains => "/1/chains",
+            Rpc::Records => "/1/records",
         }
     }
 
@@ -86,17 +90,18 @@ pub(super) fn plain_from_wire<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Co
 
 macro_rules! plain {
     ($($message:ty),+ $(,)?) => { $(
-        impl Message for $message {
-            fn to_wire(&self) -> Result<Vec<u8>, CodecError> {
-                plain_to_wire(self)
+        impl $crate::peer::wire::Message for $message {
+            fn to_wire(&self) -> Result<Vec<u8>, $crate::codec::CodecError> {
+                $crate::peer::wire::plain_to_wire(self)
             }
 
-            fn from_wire(bytes: &[u8]) -> Result<Self, CodecError> {
-                plain_from_wire(bytes)
+            fn from_wire(bytes: &[u8]) -> Result<Self, $crate::codec::CodecError> {
+                $crate::peer::wire::plain_from_wire(bytes)
             }
         }
     )+ };
 }
+pub(super) use plain;
 
 pub(super) fn unknown(what: &str, tag: u8) -> CodecError {
     CodecError::Malformed(format!("unknown {what} {tag}"))
@@ -217,242 +222,8 @@ impl Message for ReadIndexAnswer {
     }
 }
 
-/// A node asks to be taken in, or to be known under another address; again and again, until it is
-/// what it wants to be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Join {
-    /// Who asks. Must be what the peer's certificate says.
-    pub node: u64,
-    /// Its data directory.
-    pub incarnation: Incarnation,
-    /// Where peers reach it.
-    pub address: String,
-    /// Whether it wants to vote.
-    pub voter: bool,
-}
-
-/// What became of a [`Join`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum JoinAnswer {
-    /// Tag 1: it is a member, without a vote so far.
-    Learner,
-    /// Tag 2: it is a member with a vote.
-    Voter,
-    /// Tag 3: ask this one, if any.
-    NotLeader(Option<(u64, String)>),
-    /// Tag 4: another change is under way, or no quorum: ask again.
-    Busy,
-    /// Tag 5.
-    Refused(Refusal),
-}
-
-/// Why a change of the membership is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[repr(u8)]
-pub(crate) enum Refusal {
-    #[error(
-        "its id belongs to a node that was removed, and ids are never used again; give it a new id and certificate"
-    )]
-    Removed = 1,
-    #[error(
-        "its id belongs to a member with another data directory; remove that member and give this node a new id and certificate"
-    )]
-    Taken = 2,
-    #[error("there is no such member")]
-    NoMember = 3,
-    #[error("it is the only voter that is left")]
-    LastVoter = 4,
-    #[error("too few voters would be left that answer")]
-    QuorumLost = 5,
-    #[error("it has no vote or has not caught up")]
-    CannotLead = 6,
-    #[error("the address is empty or too long")]
-    Address = 7,
-    #[error("a node that has no peer address cannot have peers; start it with one first")]
-    NoPeers = 8,
-}
-
-impl Refusal {
-    fn from_tag(tag: u8) -> Option<Refusal> {
-        [
-            Refusal::Removed,
-            Refusal::Taken,
-            Refusal::NoMember,
-            Refusal::LastVoter,
-            Refusal::QuorumLost,
-            Refusal::CannotLead,
-            Refusal::Address,
-            Refusal::NoPeers,
-        ]
-        .into_iter()
-        .find(|refusal| *refusal as u8 == tag)
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredJoinAnswer {
-    tag: u8,
-    leader: Option<(u64, String)>,
-    refusal: u8,
-}
-
-impl Message for JoinAnswer {
-    fn to_wire(&self) -> Result<Vec<u8>, CodecError> {
-        let (tag, leader, refusal) = match self {
-            JoinAnswer::Learner => (1, None, 0),
-            JoinAnswer::Voter => (2, None, 0),
-            JoinAnswer::NotLeader(leader) => (3, leader.clone(), 0),
-            JoinAnswer::Busy => (4, None, 0),
-            JoinAnswer::Refused(refusal) => (5, None, *refusal as u8),
-        };
-        plain_to_wire(&StoredJoinAnswer { tag, leader, refusal })
-    }
-
-    fn from_wire(bytes: &[u8]) -> Result<JoinAnswer, CodecError> {
-        let StoredJoinAnswer { tag, leader, refusal } = plain_from_wire(bytes)?;
-        match tag {
-            1 => Ok(JoinAnswer::Learner),
-            2 => Ok(JoinAnswer::Voter),
-            3 => Ok(JoinAnswer::NotLeader(leader)),
-            4 => Ok(JoinAnswer::Busy),
-            5 => Refusal::from_tag(refusal)
-                .map(JoinAnswer::Refused)
-                .ok_or_else(|| unknown("refusal", refusal)),
-            tag => Err(unknown("answer", tag)),
-        }
-    }
-}
-
-/// A change of the membership or of the leadership.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Change {
-    /// Tag 1: this node is a member no more.
-    Remove(u64),
-    /// Tag 2: this node leads from now on.
-    Transfer(u64),
-}
-
-/// What became of a [`Change`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ChangeAnswer {
-    /// Tag 1.
-    Done,
-    /// Tag 2: ask the leader, or again: nothing has changed for good.
-    Retry,
-    /// Tag 3.
-    Refused(Refusal),
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredChange {
-    tag: u8,
-    node: u64,
-}
-
-impl Message for Change {
-    fn to_wire(&self) -> Result<Vec<u8>, CodecError> {
-        let (tag, node) = match *self {
-            Change::Remove(node) => (1, node),
-            Change::Transfer(node) => (2, node),
-        };
-        plain_to_wire(&StoredChange { tag, node })
-    }
-
-    fn from_wire(bytes: &[u8]) -> Result<Change, CodecError> {
-        let StoredChange { tag, node } = plain_from_wire(bytes)?;
-        match tag {
-            1 => Ok(Change::Remove(node)),
-            2 => Ok(Change::Transfer(node)),
-            tag => Err(unknown("change", tag)),
-        }
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredChangeAnswer {
-    tag: u8,
-    refusal: u8,
-}
-
-impl Message for ChangeAnswer {
-    fn to_wire(&self) -> Result<Vec<u8>, CodecError> {
-        let (tag, refusal) = match *self {
-            ChangeAnswer::Done => (1, 0),
-            ChangeAnswer::Retry => (2, 0),
-            ChangeAnswer::Refused(refusal) => (3, refusal as u8),
-        };
-        plain_to_wire(&StoredChangeAnswer { tag, refusal })
-    }
-
-    fn from_wire(bytes: &[u8]) -> Result<ChangeAnswer, CodecError> {
-        let StoredChangeAnswer { tag, refusal } = plain_from_wire(bytes)?;
-        match tag {
-            1 => Ok(ChangeAnswer::Done),
-            2 => Ok(ChangeAnswer::Retry),
-            3 => Refusal::from_tag(refusal)
-                .map(ChangeAnswer::Refused)
-                .ok_or_else(|| unknown("refusal", refusal)),
-            tag => Err(unknown("answer", tag)),
-        }
-    }
-}
-
-/// Asks a node about itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct AskStatus {}
-
-/// What a node says about itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct StatusAnswer {
-    pub role: Role,
-    pub term: u64,
-    pub last_log_index: u64,
-    pub applied_index: u64,
-    /// What is left of its lease, milliseconds; 0 without one.
-    pub lease_left_ms: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredStatusAnswer {
-    role: u8,
-    term: u64,
-    last_log_index: u64,
-    applied_index: u64,
-    lease_left_ms: u64,
-}
-
-const ROLES: [(u8, Role); 5] = [
-    (1, Role::Learner),
-    (2, Role::Follower),
-    (3, Role::Candidate),
-    (4, Role::Leader),
-    (5, Role::Stopped),
-];
-
-impl Message for StatusAnswer {
-    fn to_wire(&self) -> Result<Vec<u8>, CodecError> {
-        let StatusAnswer { role, term, last_log_index, applied_index, lease_left_ms } = *self;
-        let tag = ROLES.into_iter().find(|(_, known)| *known == role).map_or(0, |(tag, _)| tag);
-        plain_to_wire(&StoredStatusAnswer {
-            role: tag,
-            term,
-            last_log_index,
-            applied_index,
-            lease_left_ms,
-        })
-    }
-
-    fn from_wire(bytes: &[u8]) -> Result<StatusAnswer, CodecError> {
-        let StoredStatusAnswer { role: tag, term, last_log_index, applied_index, lease_left_ms } =
-            plain_from_wire(bytes)?;
-        let role = ROLES.into_iter().find(|(known, _)| *known == tag);
-        let (_, role) = role.ok_or_else(|| unknown("role", tag))?;
-        Ok(StatusAnswer { role, term, last_log_index, applied_index, lease_left_ms })
-    }
-}
-
-plain!(Propose, ReadIndex, Join, AskStatus);
+plain!(Propose, ReadIndex);
 
 #[cfg(test)]
 #[path = "wire_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -86,7 +86,7 @@ pub(crate) struct Marks {
 /// The machine with everything that applying touches.
 pub(crate) struct Apply<M: Machine> {
     pub(crate) machine: M,
-    journal: Arc<JournalShared>,
+    pub(super) journal: Arc<JournalShared>,
     snapshots: Arc<Snapshots>,
     writer: WriterHandle,
     progress: Arc<Progress>,
@@ -128,14 +128,30 @@ impl<M: Machine> Apply<M> {
             return Ok(());
         };
         self.restore(&meta, &path, file)?;
+        self.check_journal()
+    }
+
+    /// Checks that the journal holds what the restored state speaks of.
+    fn check_journal(&self) -> Result<(), Fatal> {
+        let damaged = |chain: &[u8], seq: u64, detail: String| {
+            let place = format!("chain {}, record {seq}", chain.escape_ascii());
+            Fatal::damaged(What::Journal, place, detail)
+        };
         for (chain, head) in self.machine.heads() {
             let found = self.journal.head(&chain);
             if found < head {
-                return Err(Fatal::damaged(
-                    What::Journal,
-                    format!("chain {}, record {}", chain.escape_ascii(), found + 1),
-                    format!("it ends there, although the snapshot knows of records up to {head}"),
-                ));
+                let detail =
+                    format!("it ends there, although the snapshot knows of records up to {head}");
+                return Err(damaged(&chain, found + 1, detail));
+            }
+            if head == 0 {
+                continue;
+            }
+            let last = self.journal.read_records(&chain, head, 1, usize::MAX);
+            let last = last.map_err(|e| damaged(&chain, head, e.to_string()))?;
+            if !last.first().is_some_and(|last| self.machine.ends_with(&chain, &last.bytes)) {
+                let detail = "it is not the one that the snapshot knows".into();
+                return Err(damaged(&chain, head, detail));
             }
         }
         Ok(())
@@ -236,7 +252,10 @@ impl<M: Machine> Apply<M> {
         self.writer.ask(Job::Barrier).await?;
         self.snapshots.adopt(&temp, meta)?;
         match self.snapshots.read()? {
-            Some((meta, path, file)) => self.restore(&meta, &path, file),
+            Some((meta, path, file)) => {
+                self.restore(&meta, &path, file)?;
+                self.check_journal()
+            }
             None => Err(Fatal::damaged(What::Snapshot, "snapshots", "it is gone")),
         }
     }

@@ -8,7 +8,7 @@
 //! [`segments`](super::segments). Must not know what records mean.
 
 use std::collections::BTreeMap;
-use std::ops::{ControlFlow, Range};
+use std::ops::{Bound, ControlFlow, Range};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use sled::Batch;
@@ -139,6 +139,14 @@ impl JournalShared {
         self.chains().get(chain).map_or(0, |c| c.head)
     }
 
+    /// At most `max` chains that come after `after`, with their heads.
+    pub(crate) fn heads_after(&self, after: &[u8], max: usize) -> Vec<(Vec<u8>, u64)> {
+        let chains = self.chains();
+        let later = chains.range::<[u8], _>((Bound::Excluded(after), Bound::Unbounded));
+        let held = later.filter(|(_, chain)| chain.head > 0);
+        held.take(max).map(|(name, chain)| (name.clone(), chain.head)).collect()
+    }
+
     /// Inserts what one batch of entries wrote.
     pub(crate) fn append(&self, records: Vec<Record>) -> Result<(), Fatal> {
         if records.is_empty() {
@@ -218,6 +226,18 @@ impl JournalShared {
         max_records: usize,
         max_bytes: usize,
     ) -> Result<Vec<(u64, Vec<u8>)>, JournalError> {
+        let records = self.read_records(chain, from, max_records, max_bytes)?;
+        Ok(records.into_iter().map(|record| (record.seq, record.bytes)).collect())
+    }
+
+    /// Records with their tags: see [`Journal::read`].
+    pub(crate) fn read_records(
+        &self,
+        chain: &[u8],
+        from: u64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Record>, JournalError> {
         let (from, max) = (from.max(1), max_records.min(JOURNAL_READ_MAX_RECORDS));
         let head = self.head(chain);
         if from > head || max == 0 {
@@ -230,7 +250,8 @@ impl JournalShared {
             if !records.is_empty() && bytes > max_bytes {
                 return ControlFlow::Break(());
             }
-            records.push((seq, record.bytes));
+            let StoredRecord { tags, bytes } = record;
+            records.push(Record { chain: chain.to_vec(), seq, tags, bytes });
             if records.len() == max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let archived = self.archived();

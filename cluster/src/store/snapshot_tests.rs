@@ -59,6 +59,33 @@ async fn the_newest_snapshot_takes_the_place_of_the_one_before() {
     }
 }
 
+/// What a node does before it installs a snapshot.
+fn fill(to: &Apply<Counter>, from: &Apply<Counter>) {
+    let records = from.journal.read_records(&[1], 1, usize::MAX, usize::MAX).expect("reads");
+    to.journal.append(records).expect("appends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_over_a_journal_that_lacks_its_records_or_has_others_stops_the_node() {
+    let here = tempfile::tempdir().expect("a directory");
+    let (_log, mut from, _) = suite::open(here.path());
+    apply(&mut from, 1..5).await;
+    let new = build(&mut from).await.expect("builds");
+    for lacks in [true, false] {
+        let there = tempfile::tempdir().expect("a directory");
+        let (_log, mut to, store) = suite::open(there.path());
+        if !lacks {
+            fill(&to, &from);
+            // The state of another history would end its chain with another record.
+            to.machine.salt = 1;
+        }
+        let file = File::open(snapshots_of(here.path())).expect("opens");
+        let installed = to.install_snapshot(&new.meta, SnapshotData { file }).await;
+        assert!(installed.is_err(), "lacks: {lacks}");
+        store.close();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_received_snapshot_gives_the_same_state_and_never_leads_backwards() {
     let (here, there) =
@@ -69,6 +96,7 @@ async fn a_received_snapshot_gives_the_same_state_and_never_leads_backwards() {
     let old = build(&mut from).await.expect("builds");
     apply(&mut from, 5..9).await;
     let new = build(&mut from).await.expect("builds");
+    fill(&to, &from);
     to.install_snapshot(&new.meta, new.snapshot).await.expect("installs");
     assert_eq!(to.machine.state, from.machine.state);
     assert_eq!(to.machine.published.load(Ordering::SeqCst), 8);

@@ -35,6 +35,8 @@ pub struct Cluster {
     pub ca: Ca,
     pub wires: Wires,
     pub places: BTreeMap<u64, Place>,
+    /// A snapshot after this many entries, with a tenth of them kept in the log.
+    pub snapshot_every: Option<u64>,
 }
 
 impl Cluster {
@@ -55,7 +57,7 @@ impl Cluster {
     pub fn new() -> Cluster {
         let dir = tempfile::tempdir().expect("a directory");
         let ca = Ca::new(dir.path(), "ca");
-        Cluster { dir, ca, wires: Wires::new(), places: BTreeMap::new() }
+        Cluster { dir, ca, wires: Wires::new(), places: BTreeMap::new(), snapshot_every: None }
     }
 
     pub fn data_dir(&self, id: u64) -> PathBuf {
@@ -65,8 +67,12 @@ impl Cluster {
     /// The settings of a node that its peers reach at `address`.
     pub fn config(&self, id: u64, address: SocketAddr) -> Config {
         let files = self.ca.issue(self.dir.path(), &CLUSTER, id);
+        let defaults = Config::new(self.data_dir(id));
+        let every = self.snapshot_every;
         Config {
             node_id: id,
+            snapshot_every_entries: every.unwrap_or(defaults.snapshot_every_entries),
+            log_keep_entries: every.map_or(defaults.log_keep_entries, |every| every / 10),
             peers: Some(PeerConfig {
                 listen: (address_of(id), 0).into(),
                 advertise: address.to_string(),
@@ -75,7 +81,7 @@ impl Cluster {
                 certificate: files.certificate,
                 key: files.key,
             }),
-            ..Config::new(self.data_dir(id))
+            ..defaults
         }
     }
 

@@ -10,6 +10,7 @@ mod life;
 mod members;
 mod refused;
 mod revokes;
+mod snapshots;
 #[path = "../toy/mod.rs"]
 mod toy;
 mod wires;

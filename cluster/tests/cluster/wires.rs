@@ -64,6 +64,9 @@ impl Wires {
                     let there = target.wait_for(Option::is_some).await.ok().and_then(|to| *to);
                     let Some(there) = there else { return };
                     let Ok(outgoing) = TcpStream::connect(there).await else { return };
+                    for stream in [&incoming, &outgoing] {
+                        stream.set_nodelay(true).expect("can be set");
+                    }
                     let ((a, b), (c, d)) = (incoming.into_split(), outgoing.into_split());
                     // Whichever end closes, closes both.
                     tokio::select! {

@@ -192,4 +192,13 @@ impl Machine for Counter {
     fn heads(&self) -> Vec<(Vec<u8>, u64)> {
         self.state.heads.iter().map(|(chain, head)| (vec![*chain], *head)).collect()
     }
+
+    /// Records of one machine carry one salt.
+    fn follows(previous: Option<&[u8]>, record: &[u8]) -> bool {
+        previous.is_none_or(|previous| previous.get(8) == record.get(8))
+    }
+
+    fn ends_with(&self, _chain: &[u8], record: &[u8]) -> bool {
+        record.get(8) == Some(&self.salt)
+    }
 }

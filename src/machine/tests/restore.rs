@@ -164,3 +164,34 @@ fn the_logs_time_never_runs_backwards_nor_past_what_can_be_written() {
         assert_eq!(machine.state().clock, clock, "stamped {stamp}");
     }
 }
+
+#[test]
+fn records_of_a_peer_must_follow_each_other_and_end_where_the_state_does() {
+    let mut machine = AuthMachine::default();
+    let mut chains = std::collections::BTreeMap::<Vec<u8>, Vec<Vec<u8>>>::new();
+    for (index, command) in (1..).zip(genesis()) {
+        for record in apply(&mut machine, index, T0, &command).records {
+            chains.entry(record.chain).or_default().push(record.bytes);
+        }
+    }
+    assert!(chains.len() > 1, "several chains");
+    for (chain, records) in &chains {
+        let mut previous = None;
+        for record in records {
+            assert!(AuthMachine::follows(previous, record));
+            let mut other = record.clone();
+            *other.last_mut().expect("not empty") ^= 1;
+            assert!(!AuthMachine::follows(previous, &other), "another text");
+            previous = Some(record.as_slice());
+        }
+        let last = records.last().expect("a record");
+        assert!(machine.ends_with(chain, last));
+        assert!(!machine.ends_with(b"another", last));
+        if let [.., before, _] = records.as_slice() {
+            assert!(!machine.ends_with(chain, before), "a record is missing");
+            assert!(!AuthMachine::follows(None, last), "it is not the first");
+            assert!(!AuthMachine::follows(Some(last), before), "the other way round");
+        }
+    }
+    assert!(!AuthMachine::follows(Some(b"short"), b"short"));
+}
