@@ -20,6 +20,10 @@ pub const BODY_TIMEOUT_S: u64 = 15;
 pub const ROUND_WAITERS_MAX: usize = 4_096;
 /// How long a command may wait for its commit before the client gets a 503.
 pub const PROPOSAL_DEADLINE_MS: u64 = 10_000;
+/// Largest number of a node.
+pub const NODE_ID_MAX: u64 = 1_000_000;
+/// How long a change of the cluster's members or leader may take before the operator gets a 503.
+pub const MEMBER_CHANGE_DEADLINE_MS: u64 = 15_000;
 /// Commands under way on one node; one more is a 503.
 pub const COMMANDS_IN_FLIGHT_MAX: usize = 8_192;
 /// API keys whose last use is remembered between two reports of it.

@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use authrai_cluster::{Fatal, Node};
+use authrai_cluster::{
+    Fatal, Node, PeerConfig, Seed,
+    lease::{BadParams, DRIFT_DEFAULT_PPM, Params},
+};
 use axum::Router;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +24,7 @@ use crate::{
     actors::{KeyStore, KeyStoreError, Settings, Supervisor},
     api,
     audit::AuditLog,
-    config::Config,
+    config::{Config, Lease, Peers},
     limits,
     machine::AuthMachine,
     secrets::{KeyFile, KeyFileError},
@@ -31,13 +34,15 @@ use crate::{
 /// Where in the data directory private signing keys are kept.
 const SIGNING_KEYS: &str = "signing-keys";
 
-/// Whether an empty data directory may become a new cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What may become of an empty data directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Founding {
-    /// Yes: the key file is made too if it is missing.
+    /// A new cluster; the key file is made too if it is missing.
     Allowed,
-    /// No: it is an error.
+    /// Nothing: it is an error.
     Refused,
+    /// A new node of the cluster that these are members of.
+    Joining(Vec<Seed>),
 }
 
 /// Why a node does not start. Each says what happened, and what to do.
@@ -61,6 +66,17 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// What is needed to speak to the other nodes is not configured whole.
+    #[error(
+        "peers.listen is set, but {missing} is not: the other nodes are spoken to over mutual TLS. `authrai cluster certs` makes the files to try it out"
+    )]
+    Peers {
+        /// The configuration key.
+        missing: &'static str,
+    },
+    /// The leases' length and renewal do not fit.
+    #[error(transparent)]
+    Lease(#[from] BadParams),
     /// The store says no.
     #[error(transparent)]
     Store(#[from] authrai_cluster::StartError),
@@ -115,7 +131,7 @@ impl Server {
     pub async fn start(config: &Config, founding: Founding) -> Result<Self, StartError> {
         let listener = listen(config.listen, "listen")?;
         let address = listener.local_addr().unwrap_or(config.listen);
-        let key_file = Arc::new(open_key_file(config, founding)?);
+        let key_file = Arc::new(open_key_file(config, &founding)?);
         let views = Views::default();
         let node = open_store(config, &views, founding).await?;
         let key_store =
@@ -257,11 +273,11 @@ fn listen(address: SocketAddr, key: &'static str) -> Result<TcpListener, StartEr
         .map_err(|source| StartError::Listen { address, key, source })
 }
 
-fn open_key_file(config: &Config, founding: Founding) -> Result<KeyFile, StartError> {
+fn open_key_file(config: &Config, founding: &Founding) -> Result<KeyFile, StartError> {
     let path = &config.secrets.key_file;
     // Where signing keys are sealed already, a new key file would only open none of them.
     let fresh = !config.data_dir.join(SIGNING_KEYS).exists();
-    if founding == Founding::Allowed && fresh && !path.exists() {
+    if *founding == Founding::Allowed && fresh && !path.exists() {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)
                 .map_err(|source| StartError::DataDir { path: folder.to_owned(), source })?;
@@ -280,6 +296,30 @@ async fn open_store(
     storage.node_id = config.node_id;
     storage.snapshot_every_entries = config.storage.snapshot_every_entries;
     storage.cache_bytes = config.storage.cache_mib * 1024 * 1024;
+    storage.peers = peers(&config.peers)?;
+    storage.lease = lease(&config.lease)?;
     let machine = AuthMachine::new(views.clone());
-    Ok(Node::start(storage, machine, founding == Founding::Allowed).await?)
+    Ok(match founding {
+        Founding::Allowed => Node::start(storage, machine, true).await?,
+        Founding::Refused => Node::start(storage, machine, false).await?,
+        Founding::Joining(seeds) => Node::join(storage, machine, seeds).await?,
+    })
+}
+
+/// How the node speaks to the others, if it does.
+fn peers(peers: &Peers) -> Result<Option<PeerConfig>, StartError> {
+    let Some(listen) = peers.listen else { return Ok(None) };
+    let file = |path: &Option<PathBuf>, missing| path.clone().ok_or(StartError::Peers { missing });
+    Ok(Some(PeerConfig {
+        listen,
+        advertise: peers.advertise.clone().unwrap_or_default(),
+        connect_from: None,
+        ca: file(&peers.ca_file, "peers.ca_file")?,
+        certificate: file(&peers.certificate_file, "peers.certificate_file")?,
+        key: file(&peers.key_file, "peers.key_file")?,
+    }))
+}
+
+fn lease(lease: &Lease) -> Result<Params, BadParams> {
+    Params::new(lease.length_ms * 1_000_000, lease.renew_ms * 1_000_000, DRIFT_DEFAULT_PPM)
 }

@@ -6,6 +6,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::peer::wire_members::Refusal as MemberRefusal;
+
 /// What was found damaged, or written by another version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
@@ -366,7 +368,7 @@ pub enum Unavailable {
 pub enum MemberError {
     /// It must not be done.
     #[error("the cluster refuses: {0}")]
-    Refused(String),
+    Refused(MemberRefusal),
     /// No leader did it in time. It may yet happen; asking again does no harm.
     #[error("no leader did it in time; see the cluster's status and try again")]
     NoQuorum,

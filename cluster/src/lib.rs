@@ -49,6 +49,7 @@ pub use machine::{Applied, Machine, Record, Stamp, Undecodable};
 pub use node::{Node, Seed};
 pub use peer::PeerConfig;
 pub use peer::tls::{certificate_name, parse_hex as parse_cluster_id};
+pub use peer::wire_members::Refusal as MemberRefusal;
 pub use status::{MemberStatus, Role, Status};
 pub use store::identity::ClusterId;
 pub use store::journal::Journal;

@@ -89,7 +89,7 @@ impl<M: Machine> Handle<M> {
             match answer {
                 Some(ChangeAnswer::Done) => return Ok(()),
                 Some(ChangeAnswer::Refused(refusal)) => {
-                    return Err(MemberError::Refused(refusal.to_string()));
+                    return Err(MemberError::Refused(refusal));
                 }
                 Some(ChangeAnswer::Retry) | None => {}
             }

@@ -1,28 +1,41 @@
 //! The cluster: this node's state, the nodes' signing keys, the operators' keys. For operators.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use axum::{Json, extract::State};
+use authrai_cluster::{MemberError, MemberRefusal};
+use axum::{
+    Json,
+    extract::{Path, State},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
     auth::Operator,
     body::JsonBody,
+    error::shutting_down,
     pagination::{List, Page},
+    problem::{Code, Problem},
     query::Query,
     reply::{Answer, Id, Written, expect},
     schema,
     wire::{
         Deleted,
-        cluster::{Cluster, CreateOperatorKey, OperatorKey, SigningKey},
+        cluster::{
+            ChangedMember, Cluster, CreateOperatorKey, OperatorKey, SigningKey, TransferLeader,
+        },
     },
 };
-use crate::domain::{self, Action, OperatorKeyId, Outcome, SigningKeyId};
+use crate::{
+    domain::{self, Action, OperatorKeyId, Outcome, SigningKeyId},
+    limits,
+};
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(status))
+        .routes(routes!(remove_node))
+        .routes(routes!(transfer_leader))
         .routes(routes!(list_keys))
         .routes(routes!(rotate_key))
         .routes(routes!(revoke_key))
@@ -32,14 +45,85 @@ pub(super) fn router() -> OpenApiRouter<App> {
 
 /// Get the cluster's state
 ///
-/// What the asked node knows of itself and of its cluster.
+/// What the asked node knows of itself, and what every member says of itself: roles, logs, how far
+/// each lags, leases.
 #[utoipa::path(
     get, path = "/cluster", tag = "Cluster", operation_id = "getCluster",
     responses((status = 200, description = "The state.", body = Cluster)),
     security(("operator_key" = [])),
 )]
 async fn status(_: Operator, State(app): State<App>) -> Json<Cluster> {
-    Json(Cluster::new(&app.handle.status(), app.handle.may_serve()))
+    let members = app.handle.members().await;
+    Json(Cluster::new(&app.handle.status(), app.handle.may_serve(), members))
+}
+
+/// Remove a node from the cluster
+///
+/// For good: its id never comes back, and neither does what its disk holds. Refused when too few
+/// voters would be left that answer. Any node can be asked, and for any node; a leader that is
+/// removed hands over first.
+#[utoipa::path(
+    delete, path = "/cluster/nodes/{id}", tag = "Cluster", operation_id = "removeNode",
+    params(("id" = schema::NodeId, Path, description = "The node's id.")),
+    responses((status = 200, description = "The node is no member any more.", body = ChangedMember)),
+    security(("operator_key" = [])),
+)]
+async fn remove_node(
+    _: Operator,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Answer<Json<ChangedMember>> {
+    let node_id = id.parse().map_err(|_| no_member(&id))?;
+    let removed = app.handle.remove_member(node_id, change_within()).await;
+    removed.map_err(|error| not_changed(&error, node_id))?;
+    Ok(Json(ChangedMember { node_id }))
+}
+
+/// Make a node the leader
+///
+/// For example before the machine of the present one is stopped. A node that is stopped in order
+/// hands over by itself.
+#[utoipa::path(
+    post, path = "/cluster/leader", tag = "Cluster", operation_id = "transferLeader",
+    request_body = TransferLeader,
+    responses((status = 200, description = "The node leads.", body = ChangedMember)),
+    security(("operator_key" = [])),
+)]
+async fn transfer_leader(
+    _: Operator,
+    State(app): State<App>,
+    JsonBody(TransferLeader { node_id }): JsonBody<TransferLeader>,
+) -> Answer<Json<ChangedMember>> {
+    let led = app.handle.transfer_leader(node_id, change_within()).await;
+    led.map_err(|error| not_changed(&error, node_id))?;
+    Ok(Json(ChangedMember { node_id }))
+}
+
+const fn change_within() -> Duration {
+    Duration::from_millis(limits::MEMBER_CHANGE_DEADLINE_MS)
+}
+
+fn no_member(id: &str) -> Problem {
+    let detail = format!("There is no member {id}. GET /v1/cluster lists the members.");
+    Problem::new(Code::NOT_FOUND, detail)
+}
+
+fn not_changed(error: &MemberError, node: u64) -> Problem {
+    match error {
+        MemberError::Refused(MemberRefusal::NoMember) => no_member(&node.to_string()),
+        MemberError::Refused(refusal) => Problem::new(
+            Code::CONFLICT,
+            format!(
+                "Node {node}: {refusal}. Nothing was changed; GET /v1/cluster shows the members."
+            ),
+        ),
+        MemberError::ShuttingDown => shutting_down(),
+        MemberError::NoQuorum | MemberError::Fatal(_) => Problem::new(
+            Code::NO_QUORUM,
+            "No leader did it in time. It may yet happen: look at GET /v1/cluster, and ask again; \
+             asking twice does no harm.",
+        ),
+    }
 }
 
 /// List signing keys

@@ -164,6 +164,8 @@ schemas! {
     True = ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([true]));
     /// Always false.
     False = ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([false]));
+    /// A node's id.
+    NodeId = integer(1, limits::NODE_ID_MAX).examples([json!(2)]);
     /// What a node is at the moment.
     NodeRole = words(["learner", "follower", "candidate", "leader", "stopped"]);
     /// What a signing key may do.

@@ -1,15 +1,20 @@
-//! `authrai cluster`: setting a cluster up.
+//! `authrai cluster`: setting a cluster up, and letting nodes in.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use authrai_cluster::Seed;
 use clap::{Args, Subcommand};
+use tracing::info;
 
 use crate::config::{Config, Profile};
 use crate::secrets::Secret;
 use crate::server::{Founding, Server};
 use crate::setup;
 
+use super::certs::{self, Certs};
+use super::node::{self, StopSignals};
+use super::operator;
 use super::serve::holds_nothing;
 use super::{Exit, Failure, Overrides, invocation, logging, print};
 
@@ -18,6 +23,51 @@ use super::{Exit, Failure, Overrides, invocation, logging, print};
 pub enum Command {
     /// Found a cluster: make the data directory, the key file and the first operator key
     Init(Init),
+    /// Make a CA and certificates for the nodes of a cluster, to try one out
+    Certs(Certs),
+    /// Join a cluster as a new node, and serve as one
+    #[command(after_help = "\
+The node needs a number and a certificate of its own, and the cluster's key file at \
+secrets.key_file. Once it has joined, `authrai serve` starts it again.
+
+Example:
+  authrai cluster join --config node-2.toml 1@10.0.0.1:7600")]
+    Join(Join),
+    /// Show the members: roles, logs, how far each lags, leases
+    #[command(after_help = OPERATOR_KEY)]
+    Status(operator::Status),
+    /// Take a node out of the cluster, for good
+    #[command(after_help = OPERATOR_KEY)]
+    Remove(operator::Member),
+    /// Make a node the leader
+    #[command(after_help = OPERATOR_KEY)]
+    TransferLeader(operator::Member),
+}
+
+const OPERATOR_KEY: &str = "\
+The operator key is taken from AUTHRAI_OPERATOR_KEY. Any node of the cluster can be asked.";
+
+/// `authrai cluster join`
+#[derive(Debug, Args)]
+pub struct Join {
+    /// A member to ask, by its number and the address for peers; several are tried in turn
+    #[arg(value_name = "ID@HOST:PORT", required = true, value_parser = seed)]
+    members: Vec<Seed>,
+    /// The TOML file; `authrai config reference` lists its keys
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+fn seed(text: &str) -> Result<Seed, String> {
+    let wrong = || "write ID@HOST:PORT, as in 1@10.0.0.1:7600".to_owned();
+    let (node, address) = text.split_once('@').ok_or_else(wrong)?;
+    let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
+    match (node.parse(), port.parse::<u16>()) {
+        (Ok(node), Ok(_)) if !host.is_empty() => Ok(Seed { node, address: address.to_owned() }),
+        _ => Err(wrong()),
+    }
 }
 
 /// `authrai cluster init`
@@ -35,7 +85,26 @@ pub struct Init {
 /// # Errors
 /// If there is a cluster already, or none can be founded.
 pub async fn run(command: Command) -> Result<(), Failure> {
-    let Command::Init(init) = command;
+    match command {
+        Command::Init(args) => init(args).await,
+        Command::Certs(args) => certs::run(&args),
+        Command::Join(args) => join(args).await,
+        Command::Status(args) => operator::status(args).await,
+        Command::Remove(args) => operator::remove(args).await,
+        Command::TransferLeader(args) => operator::transfer_leader(args).await,
+    }
+}
+
+async fn join(join: Join) -> Result<(), Failure> {
+    let signals = StopSignals::catch()?;
+    let config = join.overrides.resolve(Profile::Serve, join.config, Vec::new())?.config;
+    logging::start(&config.log);
+    let server = Server::start(&config, Founding::Joining(join.members)).await?;
+    info!(address = %server.address(), node = config.node_id, "joined, and serving");
+    node::run(server, signals).await
+}
+
+async fn init(init: Init) -> Result<(), Failure> {
     let mut config = init.overrides.resolve(Profile::Serve, init.config, Vec::new())?.config;
     logging::start(&config.log);
     if !holds_nothing(&config.data_dir) && !config.secrets.key_file.exists() {
@@ -103,4 +172,21 @@ and make the first organisation and its API key:
         key_file = config.secrets.key_file.display(),
         key = key.expose(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_is_spelled_by_its_number_and_address() {
+        for (text, node, address) in
+            [("1@10.0.0.1:7600", 1, "10.0.0.1:7600"), ("12@[::1]:1", 12, "[::1]:1")]
+        {
+            assert_eq!(seed(text), Ok(Seed { node, address: address.into() }));
+        }
+        for text in ["", "1", "10.0.0.1:7600", "1@host", "1@:7600", "x@h:1", "1@h:99999"] {
+            assert!(seed(text).is_err(), "{text}");
+        }
+    }
 }

@@ -70,7 +70,9 @@ impl From<StartError> for Failure {
         let exit = match &error {
             StartError::Listen { .. } => Exit::Unavailable,
             StartError::DataDir { .. } => Exit::CannotCreate,
-            StartError::KeyFile(_) => Exit::Config,
+            StartError::KeyFile(_) | StartError::Peers { .. } | StartError::Lease(_) => {
+                Exit::Config
+            }
             StartError::KeyStore(_) => Exit::Data,
             StartError::Actors(_) => Exit::Internal,
             StartError::Store(store) => match store {

@@ -4,6 +4,7 @@
 //! Must not know what a node does beyond starting and stopping it.
 
 mod audit;
+mod certs;
 mod cluster;
 mod completions;
 mod config;
@@ -14,6 +15,7 @@ mod invocation;
 mod key;
 mod logging;
 mod node;
+mod operator;
 mod output;
 mod overrides;
 mod serve;
@@ -84,7 +86,7 @@ Examples:
   authrai serve --config authrai.toml
   AUTHRAI__LISTEN=0.0.0.0:8080 authrai serve --set log.format=json")]
     Serve(serve::Serve),
-    /// Set a cluster up
+    /// Set a cluster up, look at it and change it
     #[command(subcommand)]
     Cluster(cluster::Command),
     /// Check an exported audit log

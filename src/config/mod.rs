@@ -67,6 +67,39 @@ settings! {
             key_file: PathBuf = from "`secrets.key` in `data_dir`";
         }
 
+        /// The other nodes of the cluster. Without `peers.listen` this node is a cluster of one; with
+        /// it, the three files must be there too.
+        section peers: Peers {
+            /// The address on which the other nodes reach this one, over mutual TLS.
+            listen: Option<SocketAddr> = "";
+
+            /// What the other nodes are told to reach it at, as `host:port`, where that is not
+            /// `peers.listen`.
+            advertise: Option<String> = "";
+
+            /// The certificates of the cluster's CA, PEM. `authrai cluster certs` makes one to try
+            /// out.
+            ca_file: Option<PathBuf> = "";
+
+            /// This node's certificate and what leads from it to the CA, PEM. It names the node and
+            /// its cluster as `node-ID.CLUSTER.authrai.internal`.
+            certificate_file: Option<PathBuf> = "";
+
+            /// The private key of that certificate, PEM.
+            key_file: Option<PathBuf> = "";
+        }
+
+        /// Leases: how long a node may answer without having asked the leader again. The same on all
+        /// nodes.
+        section lease: Lease {
+            /// How long a lease lasts, in milliseconds. A revoke waits up to this long for a node
+            /// that has just died; a node that cannot reach the leader stops answering after it.
+            length_ms: u64, in (100..=60_000) = "2000";
+
+            /// How often a lease is renewed, in milliseconds; at most half its length.
+            renew_ms: u64, in (10..=30_000) = "500";
+        }
+
         /// Metrics.
         section metrics: Metrics {
             /// The address on which `/metrics` answers, in Prometheus' format. The same address as

@@ -7,6 +7,7 @@ mod api_input;
 mod api_tenants;
 mod audit;
 mod cli;
+mod cluster;
 mod crash;
 mod export;
 mod harness;

@@ -41,26 +41,34 @@ pub(crate) enum JoinAnswer {
 /// Why a change of the membership is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[repr(u8)]
-pub(crate) enum Refusal {
+pub enum Refusal {
     #[error(
         "its id belongs to a node that was removed, and ids are never used again; give it a new id and certificate"
     )]
+    /// It was a member and was removed.
     Removed = 1,
     #[error(
         "its id belongs to a member with another data directory; remove that member and give this node a new id and certificate"
     )]
+    /// It is a member with another data directory.
     Taken = 2,
     #[error("there is no such member")]
+    /// There is no such member.
     NoMember = 3,
     #[error("it is the only voter that is left")]
+    /// Nobody could decide any more.
     LastVoter = 4,
     #[error("too few voters would be left that answer")]
+    /// Those that are left could not decide.
     QuorumLost = 5,
     #[error("it has no vote or has not caught up")]
+    /// It has no vote, or lags, or does not answer.
     CannotLead = 6,
     #[error("the address is empty or too long")]
+    /// No peer could reach it.
     Address = 7,
     #[error("a node that has no peer address cannot have peers; start it with one first")]
+    /// The cluster is one of a single node without an address.
     NoPeers = 8,
 }
 

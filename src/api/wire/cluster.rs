@@ -1,14 +1,17 @@
 //! The cluster, its signing keys and its operator keys on the wire.
 
-use authrai_cluster::{Role, Status};
+use authrai_cluster::{MemberStatus, Role, Status};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{name, public_key, schema, time, time_s};
 use crate::{
-    api::fields::{Fields, FromFields},
+    api::{
+        fields::{Fields, FromFields},
+        rules,
+    },
     domain::{self, Action, OperatorKeyId},
-    mint,
+    limits, mint,
     secrets::{KeyKind, Secret},
 };
 
@@ -25,6 +28,81 @@ pub struct Cluster {
     pub term: u64,
     /// This node.
     pub node: ClusterNode,
+    /// Every member, by its id.
+    pub members: Vec<ClusterMember>,
+}
+
+/// A member, and what it says of itself. What is null it did not say within a second.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ClusterMember {
+    /// Its id.
+    pub id: u64,
+    /// Where the other nodes reach it; empty in a cluster of one.
+    #[schema(examples("10.0.0.1:7600"))]
+    pub address: String,
+    /// Whether it has a vote. One without only follows, and answers.
+    pub voter: bool,
+    /// What it is at the moment.
+    #[schema(value_type = Option<schema::NodeRole>, required)]
+    pub role: Option<&'static str>,
+    /// Its term.
+    #[schema(required)]
+    pub term: Option<u64>,
+    /// The last entry of its log.
+    #[schema(required)]
+    pub last_log_index: Option<u64>,
+    /// The last entry that it has applied.
+    #[schema(required)]
+    pub applied_index: Option<u64>,
+    /// How many entries of the longest log it has not applied yet.
+    #[schema(required)]
+    pub lag: Option<u64>,
+    /// What is left of its lease, in milliseconds; 0 while it may not answer.
+    #[schema(required)]
+    pub lease_left_ms: Option<u64>,
+}
+
+impl ClusterMember {
+    fn all(members: Vec<MemberStatus>) -> Vec<Self> {
+        let longest = members.iter().filter_map(|member| member.last_log_index).max().unwrap_or(0);
+        let shown = members.into_iter().map(|member| Self {
+            id: member.id,
+            address: member.address,
+            voter: member.voter,
+            role: member.role.map(role),
+            term: member.term,
+            last_log_index: member.last_log_index,
+            applied_index: member.applied_index,
+            lag: member.applied_index.map(|applied| longest.saturating_sub(applied)),
+            lease_left_ms: member.lease_left_ms,
+        });
+        shown.collect()
+    }
+}
+
+/// Which node is to lead.
+#[derive(Debug, PartialEq, Eq, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TransferLeader {
+    /// Its id.
+    #[schema(value_type = schema::NodeId)]
+    pub node_id: u64,
+}
+
+impl FromFields for TransferLeader {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            node_id: fields.required("node_id", rules::integer(1..=limits::NODE_ID_MAX, ""))?,
+        })
+    }
+}
+
+/// A node that leads, or was removed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChangedMember {
+    /// Its id.
+    #[schema(value_type = schema::NodeId)]
+    pub node_id: u64,
 }
 
 /// A node.
@@ -37,6 +115,8 @@ pub struct ClusterNode {
     pub role: &'static str,
     /// Whether it may answer reads and verify tokens.
     pub may_serve: bool,
+    /// What is left of its lease, in milliseconds; 0 while it may not answer.
+    pub lease_left_ms: u64,
     /// The last entry of its log.
     pub last_log_index: u64,
     /// The last entry that it has applied.
@@ -51,8 +131,8 @@ pub struct ClusterNode {
 }
 
 impl Cluster {
-    /// What a node's status says.
-    pub fn new(status: &Status, may_serve: bool) -> Self {
+    /// What a node's status says, and the members'.
+    pub fn new(status: &Status, may_serve: bool, members: Vec<MemberStatus>) -> Self {
         Self {
             cluster_id: status.cluster_id_hex(),
             leader: status.leader,
@@ -61,12 +141,14 @@ impl Cluster {
                 id: status.node_id,
                 role: role(status.role),
                 may_serve,
+                lease_left_ms: status.lease_left_ms,
                 last_log_index: status.last_log_index,
                 applied_index: status.applied_index,
                 snapshot_index: status.snapshot_index,
                 snapshot_bytes: status.snapshot_bytes,
                 store_bytes: status.store_bytes,
             },
+            members: ClusterMember::all(members),
         }
     }
 }

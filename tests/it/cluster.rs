@@ -1,0 +1,117 @@
+//! `scripts/cluster`: three processes on this machine, one API, a leader that is killed.
+
+use std::{
+    net::TcpListener,
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Caller, client, until};
+
+/// A cluster that ends with the test.
+struct Script<'a> {
+    dir: &'a Path,
+    base: u16,
+}
+
+impl Script<'_> {
+    fn run(&self, more: &[&str]) -> Output {
+        Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/cluster"))
+            .args(["--data-dir", self.dir.to_str().expect("a name")])
+            .args(more)
+            .env("AUTHRAI_BIN", env!("CARGO_BIN_EXE_authrai"))
+            .output()
+            .expect("bash runs")
+    }
+
+    /// Starts what does not run, and gives what the script wrote down.
+    fn start(&self) -> Value {
+        let said = self.run(&["--base-port", &self.base.to_string()]);
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        let written = std::fs::read(self.dir.join("cluster.json")).expect("it is there");
+        serde_json::from_slice(&written).expect("JSON")
+    }
+}
+
+impl Drop for Script<'_> {
+    fn drop(&mut self) {
+        let said = self.run(&["--stop"]);
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    }
+}
+
+/// A port with room for a cluster's behind it. Others may take them before the cluster does, which
+/// its ports below the ephemeral ones make unlikely.
+fn a_base_port() -> u16 {
+    let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let begin = 20_000 + (std::process::id() % 100) as u16 * 100;
+    (begin..31_000)
+        .step_by(7)
+        .find(|base| (0..3).all(|n| free(base + n) && free(base + 100 + n)))
+        .expect("free ports")
+}
+
+fn caller(written: &Value, node: usize, key: &str) -> Caller {
+    let url = written["nodes"][node]["url"].as_str().expect("a URL").to_owned();
+    let key = Some(written[key].as_str().expect("a key").to_owned());
+    Caller { client: client(), url, key }
+}
+
+async fn leader(operator: &Caller) -> Option<usize> {
+    let members = operator.get("/v1/cluster").await.expect(200)["members"].clone();
+    let leads = |member: &&Value| member["role"] == "leader";
+    let id = members.as_array()?.iter().find(leads)?["id"].as_u64()?;
+    usize::try_from(id - 1).ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_of_processes_serves_on_when_its_leader_is_killed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let script = Script { dir: dir.path(), base: a_base_port() };
+    let written = script.start();
+    let api: Vec<_> = (0..3).map(|node| caller(&written, node, "api_key")).collect();
+    let operator: Vec<_> = (0..3).map(|node| caller(&written, node, "operator_key")).collect();
+
+    // Issued at one node, known at every other.
+    let agent = api[1].agent("a").await;
+    let (token, id) = api[2].token(&agent, &["db.read"]).await;
+    for node in &api {
+        assert_eq!(node.verdict(&token).await, "valid", "at {}", node.url);
+    }
+
+    // The leader dies without a word; the others verify on, and soon write.
+    let dead = until("a leader", || leader(&operator[0])).await;
+    let pid = written["nodes"][dead]["pid"].to_string();
+    assert!(Command::new("kill").args(["-9", &pid]).status().expect("kill runs").success());
+    let alive: Vec<_> = (0..3).filter(|node| *node != dead).collect();
+    for node in &alive {
+        assert_eq!(api[*node].verdict(&token).await, "valid", "a lease outlives the leader");
+    }
+    let revoke = json!({"token_id": id});
+    until("a new leader revokes", || async {
+        let answer = api[alive[0]].post("/v1/tokens/revoke", &revoke).await;
+        answer.status.is_success().then_some(())
+    })
+    .await;
+    for node in &alive {
+        assert_eq!(api[*node].verdict(&token).await, "revoked");
+    }
+
+    // Started again, the dead one knows it too.
+    let again = script.start();
+    assert_eq!(again["api_key"], written["api_key"]);
+    assert_eq!(api[dead].verdict(&token).await, "revoked");
+
+    // Members and leadership change through any node.
+    operator[alive[0]].delete(&format!("/v1/cluster/nodes/{}", dead + 1)).await.expect(200);
+    let cluster = operator[alive[1]].get("/v1/cluster").await.expect(200);
+    assert_eq!(cluster["members"].as_array().map(Vec::len), Some(2));
+    let next = json!({"node_id": alive[0] + 1});
+    operator[alive[1]].post("/v1/cluster/leader", &next).await.expect(200);
+    assert_eq!(leader(&operator[alive[1]]).await, Some(alive[0]));
+    let nobody = json!({"node_id": 99});
+    let refused = operator[alive[1]].post("/v1/cluster/leader", &nobody).await;
+    refused.expect_problem(404, "not_found");
+}
