@@ -193,3 +193,32 @@ impl<M: Machine> Answers<M> {
         answer.to_bytes().map_err(|_| Nothing)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_speaks_for_another_is_not_heard() {
+        let from = Asker { node: 7, standing: Standing::Voter };
+        for (node, heard) in [(7, Ok(())), (1, Err(Nothing)), (0, Err(Nothing))] {
+            assert_eq!(claimed(from, node), heard, "{node}");
+            assert_eq!(own_vote(from, &Vote::new_committed(3, node)), heard, "{node}");
+        }
+    }
+
+    #[test]
+    fn each_standing_may_what_the_ones_below_may() {
+        use Standing::{Learner, Stranger, Voter};
+        for (has, needs, may) in [
+            (Voter, Voter, true),
+            (Voter, Learner, true),
+            (Learner, Voter, false),
+            (Stranger, Learner, false),
+            (Learner, Learner, true),
+        ] {
+            let from = Asker { node: 7, standing: has };
+            assert_eq!(at_least(from, needs).is_ok(), may, "{has:?} {needs:?}");
+        }
+    }
+}

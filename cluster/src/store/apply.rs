@@ -79,8 +79,19 @@ pub(crate) struct Marks {
     pub published: u64,
     /// The last published index of an entry that must be seen everywhere.
     pub everywhere: u64,
-    /// The newest barrier: term and process of the reign that it begins.
-    pub barrier: Option<(u64, Boot)>,
+    /// The newest barrier.
+    pub barrier: Option<Barrier>,
+}
+
+/// The entry that begins a reign of the leases, told apart from any other by its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Barrier {
+    /// The reign's term.
+    pub term: u64,
+    /// The leader's process.
+    pub boot: Boot,
+    /// The entry's index.
+    pub index: u64,
 }
 
 /// The machine with everything that applying touches.
@@ -194,7 +205,8 @@ impl<M: Machine> Apply<M> {
                     Outcome(None)
                 }
                 EntryPayload::Normal(Proposed::Barrier { term, boot }) => {
-                    self.marks.barrier = Some((term, boot));
+                    let index = entry.log_id.index();
+                    self.marks.barrier = Some(Barrier { term, boot, index });
                     Outcome(None)
                 }
                 EntryPayload::Normal(Proposed::Command(command)) => {

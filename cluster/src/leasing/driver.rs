@@ -1,157 +1,33 @@
-//! The task that drives the leases of one node: the one place where holder and granter meet the
-//! engine, the network and the clocks.
+//! The task: both halves of the protocol, told what happened, and what they say done in order.
 //!
-//! It owns both halves of [`crate::lease`], tells them what happened, and does what they say, in
-//! the order that their module asks for. Timers only wake it: what is decided is decided by the
-//! lease clocks. Every step it takes is short; rounds, messages and proposals run beside it and
-//! come back as events. Must not know what a command means.
+//! Timers only wake it: what is decided is decided by the lease clocks. Every step it takes is short;
+//! rounds, messages and proposals run beside it and come back as events. Must not know what a
+//! command means.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
-use openraft::{Raft, ReadPolicy, ServerState};
+use openraft::{ReadPolicy, ServerState};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::{Acked, Event, Parts};
 use crate::Machine;
 use crate::lease::{
-    AckWait, Action, Answer, Boot, Gate, Granter, Holder, LeaseClock, LeaseStatus, NodeId, Params,
-    Report, Request, Round, Stamper, SystemClock, Wire,
+    AckWait, Action, Answer, Boot, Granter, Holder, LeaseClock, NodeId, Report, Round, Stamper,
+    SystemClock, Wire,
 };
-use crate::limits::{LEASE_EVENTS_MAX, LEASE_RETRY_PAUSE, RETRY_PAUSE};
-use crate::peer::link::{Lane, Links, Target};
+use crate::limits::{LEASE_RETRY_PAUSE, RETRY_PAUSE};
+use crate::peer::link::{Lane, Target};
 use crate::peer::wire::Rpc;
-use crate::roster::{Known, Roster};
-use crate::store::apply::{Apply, Marks, Progress};
-use crate::types::{Proposed, TypeConfig};
+use crate::roster::Known;
+use crate::store::apply::{Barrier, Marks};
+use crate::types::Proposed;
 use crate::wall_clock::now_ms;
 
-/// Whether a revoke may be answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Acked {
-    /// No node can answer from a view before it any more.
-    Everywhere,
-    /// The reign that stamped it is over: it must be proposed again.
-    ReignOver,
-}
-
-enum Event {
-    Request {
-        from: NodeId,
-        request: Request,
-        answer: oneshot::Sender<Answer>,
-    },
-    Report {
-        from: NodeId,
-        report: Report,
-    },
-    /// The leader's answer to a request of this node; `None` if it was lost.
-    Answered(Option<Answer>),
-    Reported,
-    RoundDone(Round, Option<u64>),
-    Ack {
-        stamper: Stamper,
-        index: u64,
-        done: oneshot::Sender<Acked>,
-    },
-    Leases(oneshot::Sender<Vec<LeaseStatus>>),
-    Shut,
-}
-
-/// A way to the task.
-#[derive(Clone)]
-pub(crate) struct Leasing {
-    events: mpsc::Sender<Event>,
-    gate: Arc<Gate>,
-}
-
-impl Leasing {
-    /// What verifiers ask.
-    pub(crate) fn gate(&self) -> &Gate {
-        &self.gate
-    }
-
-    /// A peer asks for a lease. `None` once this node stops.
-    pub(crate) async fn request(&self, from: NodeId, request: Request) -> Option<Answer> {
-        let (answer, answered) = oneshot::channel();
-        self.events.send(Event::Request { from, request, answer }).await.ok()?;
-        answered.await.ok()
-    }
-
-    /// A peer reports.
-    pub(crate) async fn report(&self, from: NodeId, report: Report) {
-        // Nobody is left to tell once this node stops.
-        let _ = self.events.send(Event::Report { from, report }).await;
-    }
-
-    /// Waits until the entry at `index`, stamped by `stamper` and published here, is seen by every
-    /// node that may answer.
-    pub(crate) async fn acked(&self, stamper: Stamper, index: u64) -> Acked {
-        let (done, acked) = oneshot::channel();
-        if self.events.send(Event::Ack { stamper, index, done }).await.is_err() {
-            return Acked::ReignOver;
-        }
-        acked.await.unwrap_or(Acked::ReignOver)
-    }
-
-    /// Every holder with an unexpired lease, as far as this node grants leases.
-    pub(crate) async fn leases(&self) -> Vec<LeaseStatus> {
-        let (done, leases) = oneshot::channel();
-        if self.events.send(Event::Leases(done)).await.is_err() {
-            return Vec::new();
-        }
-        leases.await.unwrap_or_default()
-    }
-
-    /// Gives this node's leases up and tells the leader.
-    pub(crate) async fn shut(&self, task: JoinHandle<()>) {
-        let _ = self.events.send(Event::Shut).await;
-        if let Err(error) = task.await {
-            tracing::error!(%error, "the task that drives the leases panicked");
-        }
-    }
-}
-
-/// What the task stands on.
-pub(crate) struct Parts<M: Machine> {
-    pub node: NodeId,
-    pub boot: Boot,
-    pub params: Params,
-    pub raft: Raft<TypeConfig, Apply<M>>,
-    pub progress: Arc<Progress>,
-    pub roster: Arc<Roster>,
-    pub links: Option<Links>,
-    /// Becomes true with the first lease.
-    pub ready: Arc<watch::Sender<bool>>,
-}
-
-/// Starts the task.
-pub(crate) fn spawn<M: Machine>(parts: Parts<M>) -> (Leasing, JoinHandle<()>) {
-    let (events, inbox) = mpsc::channel(LEASE_EVENTS_MAX);
-    let holder = Holder::new(parts.params, parts.node, parts.boot);
-    let leasing = Leasing { events: events.clone(), gate: holder.gate() };
-    let driver = Driver {
-        granter: Granter::new(parts.params, parts.node, parts.boot),
-        holder,
-        leader: None,
-        reign: watch::Sender::new(None),
-        known: Arc::default(),
-        marks: Marks::default(),
-        acks: BTreeMap::new(),
-        pending: HashMap::new(),
-        retry_at: None,
-        reporting: false,
-        to_report: None,
-        events,
-        parts,
-    };
-    (leasing, tokio::spawn(driver.run(inbox)))
-}
-
-struct Driver<M: Machine> {
+pub(super) struct Driver<M: Machine> {
     parts: Parts<M>,
     holder: Holder,
     granter: Granter,
@@ -173,7 +49,25 @@ struct Driver<M: Machine> {
 }
 
 impl<M: Machine> Driver<M> {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Event>) {
+    pub(super) fn new(parts: Parts<M>, holder: Holder, events: mpsc::Sender<Event>) -> Self {
+        Driver {
+            granter: Granter::new(parts.params, parts.node, parts.boot),
+            holder,
+            leader: None,
+            reign: watch::Sender::new(None),
+            known: Arc::default(),
+            marks: Marks::default(),
+            acks: BTreeMap::new(),
+            pending: HashMap::new(),
+            retry_at: None,
+            reporting: false,
+            to_report: None,
+            events,
+            parts,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Event>) {
         let mut metrics = self.parts.raft.metrics();
         let mut roster = self.parts.roster.subscribe();
         let mut marks = self.parts.progress.marks();
@@ -270,7 +164,7 @@ impl<M: Machine> Driver<M> {
         }
         let everywhere = marks.everywhere > self.marks.everywhere;
         if marks.barrier != self.marks.barrier
-            && let Some((term, boot)) = marks.barrier
+            && let Some(Barrier { term, boot, .. }) = marks.barrier
         {
             self.granter.barrier_applied(term, boot);
             if self.leader == Some(self.parts.node) {
