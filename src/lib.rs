@@ -11,6 +11,7 @@ pub mod cli;
 pub mod clock;
 pub mod codec;
 pub mod config;
+pub mod dns;
 pub mod domain;
 pub mod limits;
 pub mod machine;

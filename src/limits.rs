@@ -198,3 +198,26 @@ pub const APPROVAL_ASKERS_MAX: usize = 16;
 pub const APPROVAL_RETENTION_S: u64 = 7 * 86_400;
 /// Most windows of throttles that are counted in the cluster.
 pub const THROTTLE_WINDOWS_MAX: usize = 5_000_000;
+
+/// Most domains of one organisation.
+pub const DOMAINS_PER_ORGANIZATION_MAX: usize = 100;
+/// Longest name of a domain: what DNS allows, less the label of the challenge.
+pub const DOMAIN_NAME_MAX_BYTES: usize = 234;
+/// Longest label of a name in the DNS.
+pub const DOMAIN_LABEL_MAX_BYTES: usize = 63;
+/// Most TXT records that are kept of what was seen at a domain.
+pub const DOMAIN_SEEN_MAX: usize = 8;
+/// How much of a TXT record is kept.
+pub const DOMAIN_SEEN_MAX_CHARS: usize = 255;
+/// Most TXT records of one answer that are looked at.
+pub const DNS_RECORDS_MAX: usize = 100;
+/// Most DNS servers that are asked in turn.
+pub const DNS_SERVERS_MAX: usize = 8;
+/// How long a check of a domain may take, all servers together.
+pub const DNS_CHECK_MAX_MS: u64 = 15_000;
+/// Checks of domains under way on a node that somebody asked for; one more is a 503.
+pub const DOMAIN_CHECKS_MAX: usize = 64;
+/// Domains at which a node looks again at the same time.
+pub const DOMAIN_RECHECKS_AT_ONCE: usize = 16;
+/// How often a check is made again because somebody else has looked meanwhile.
+pub const DOMAIN_CHECK_ATTEMPTS_MAX: usize = 3;

@@ -22,6 +22,7 @@ use crate::{
     api,
     audit::AuditLog,
     config::Config,
+    dns::Resolver,
     limits,
     machine::AuthMachine,
     secrets::{KeyFile, KeyFileError},
@@ -129,6 +130,11 @@ impl Server {
             key_store,
             issuer: Arc::clone(&issuer),
             rotate_keys_every: Duration::from_secs(config.tokens.key_rotation_hours * 3600),
+            resolver: Resolver::new(
+                config.dns.servers.0.clone(),
+                Duration::from_millis(config.dns.timeout_ms),
+            ),
+            recheck_domains_every: Duration::from_secs(config.dns.recheck_interval_s),
         })
         .await
         .map_err(|error| StartError::Actors(error.to_string()))?;
@@ -141,6 +147,7 @@ impl Server {
             policies: supervisor.policies.clone(),
             keys: supervisor.keys.clone(),
             key_use: supervisor.key_use.clone(),
+            domains: supervisor.domains.clone(),
             audit: AuditLog::new(Arc::new(node.handle().journal())),
             issuer,
             rounds: Arc::new(api::ReadRounds::new(limits::ROUND_WAITERS_MAX)),

@@ -56,6 +56,7 @@ macro_rules! permissions {
 permissions! {
     AgentsRead, AgentsWrite, TokensIssue, TokensRead, TokensRevoke, ApiKeysRead, ApiKeysWrite,
     AuditRead, PoliciesRead, PoliciesWrite, ApprovalsRead, ApprovalsWrite,
+    DomainsRead, DomainsWrite,
 }
 
 /// An API key that is alive and holds permission `P`.

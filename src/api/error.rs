@@ -5,7 +5,7 @@
 
 use super::problem::{Code, Problem};
 use crate::{
-    actors::CommandError,
+    actors::{CommandError, DomainCheckError},
     domain::{AgentStatus, ApprovalStatus, Kind, Refusal, RuleRef, Throttled},
 };
 
@@ -153,6 +153,24 @@ impl From<Refusal> for Problem {
                      evaluate; use fewer conditions and patterns, or deactivate a policy"
                 ),
             ),
+            Refusal::DomainListed(id) => Problem::new(
+                Code::DOMAIN_EXISTS,
+                format!(
+                    "Your organisation has this domain already, as {id}. Verify that one, or delete \
+                     it first."
+                ),
+            ),
+            Refusal::DomainHeld(()) => Problem::new(
+                Code::DOMAIN_TAKEN,
+                "The record is right, but another organisation has verified this domain, and one at \
+                 a time can hold it. It has to delete the domain, or take its own record out of the \
+                 DNS, which is noticed within a day; then verify again.",
+            ),
+            Refusal::DomainCheckStale(()) => Problem::new(
+                Code::CONFLICT,
+                "The domain was checked again and again by others at the same time. Nothing was \
+                 recorded of this check; try again.",
+            ),
         }
     }
 }
@@ -235,6 +253,21 @@ pub fn policy_throttled(by: &Throttled) -> Problem {
         .retry_after(by.retry_after_s)
 }
 
+/// A domain was not checked, or what was seen was not recorded.
+pub fn domain_check_failed(error: DomainCheckError) -> Problem {
+    match error {
+        DomainCheckError::Command(error) => error.into(),
+        DomainCheckError::NoAnswer(why) => Problem::new(
+            Code::DNS_FAILED,
+            format!(
+                "The DNS could not be asked, so nothing is known of the record and nothing has \
+                 changed: {why}. Try again; if this goes on, look at the domain's name servers, \
+                 and at dns.servers in this node's configuration."
+            ),
+        ),
+    }
+}
+
 const fn noun(kind: Kind) -> &'static str {
     match kind {
         Kind::Organization(()) => "organisation",
@@ -245,6 +278,7 @@ const fn noun(kind: Kind) -> &'static str {
         Kind::SigningKey(()) => "signing key",
         Kind::Policy(()) => "policy",
         Kind::Approval(()) => "approval",
+        Kind::Domain(()) => "domain",
     }
 }
 
@@ -261,7 +295,7 @@ fn sentence(why: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::LimitReached;
+    use crate::domain::{DomainId, LimitReached};
 
     #[test]
     fn every_refusal_has_its_status() {
@@ -292,6 +326,9 @@ mod tests {
             (Refusal::ApprovalNot(ApprovalStatus::Consumed), 409, "approval_consumed"),
             (Refusal::ApprovalElsewhere(()), 422, "validation_failed"),
             (Refusal::PoliciesTooExpensive(5), 422, "validation_failed"),
+            (Refusal::DomainListed(DomainId([1; 16])), 409, "domain_exists"),
+            (Refusal::DomainHeld(()), 409, "domain_taken"),
+            (Refusal::DomainCheckStale(()), 409, "conflict"),
         ] {
             let problem = Problem::from(CommandError::Refused(refusal));
             assert_eq!((problem.code.status, problem.code.name), (status, name));

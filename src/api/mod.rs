@@ -12,6 +12,7 @@ mod audit;
 mod auth;
 mod body;
 mod cluster;
+mod domains;
 mod error;
 mod fields;
 mod freshness;
@@ -41,7 +42,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    actors::{Agents, KeyUse, Keys, Policies, Proposals},
+    actors::{Agents, Domains, KeyUse, Keys, Policies, Proposals},
     audit::AuditLog,
     machine::AuthMachine,
     verify::Views,
@@ -68,6 +69,8 @@ pub struct App {
     pub keys: Keys,
     /// Notes when API keys are used.
     pub key_use: KeyUse,
+    /// Checks of domains.
+    pub domains: Domains,
     /// The audit log of this node.
     pub audit: AuditLog,
     /// Who signs tokens: their `iss`.
@@ -99,6 +102,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(approvals::router())
         .merge(audit::router())
         .merge(api_keys::router())
+        .merge(domains::router())
         .merge(organizations::router())
         .merge(cluster::router());
     openapi::described().nest("/v1", nouns).merge(health::router())

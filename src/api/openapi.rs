@@ -48,6 +48,7 @@ that sends it as `AuthRAI-Min-Index` to any node waits until that node has caugh
         (name = "Policies", description = "Rules that decide which token requests are granted."),
         (name = "Approvals", description = "Token requests that somebody has to agree to."),
         (name = "Audit Log", description = "Events, hash-chained and tamper-evident."),
+        (name = "Verified Domains", description = "Domains that an organisation proves to be its own."),
         (name = "API Keys", description = "Keys for programmatic access."),
         (name = "Organizations", description = "Tenants. For operators."),
         (name = "Cluster", description = "Nodes, signing keys, operator keys. For operators."),
@@ -256,6 +257,7 @@ const fn description_of(status: u16) -> &'static str {
         422 => "Validation failed: `errors` names each faulty field.",
         429 => "Too many.",
         500 => "Something went wrong inside.",
+        502 => "What this node had to ask, such as the DNS, has failed.",
         _ => "This node cannot answer safely now. Nothing was done, unless `code` says otherwise.",
     }
 }
@@ -340,6 +342,9 @@ fn error_statuses(path: &str, method: &str, access: &Access, operation: &Value) 
     }
     if is_write {
         statuses.extend([409, 413, 429]);
+    }
+    if path == "/v1/domains/{id}/verify" {
+        statuses.push(502);
     }
     statuses.sort_unstable();
     statuses.dedup();

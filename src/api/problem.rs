@@ -76,6 +76,8 @@ codes! {
     409 AGENT_REVOKED = "agent_revoked", "The agent is revoked";
     409 AGENT_KEY_REPLACED = "agent_key_replaced", "The agent's key was replaced";
     409 LAST_ONE = "last_one", "The last one cannot be removed";
+    409 DOMAIN_EXISTS = "domain_exists", "The organisation has this domain already";
+    409 DOMAIN_TAKEN = "domain_taken", "Another organisation holds this domain";
     409 CONFLICT = "conflict", "In conflict with the present state";
     413 BODY_TOO_LARGE = "body_too_large", "The body is too large";
     422 VALIDATION_FAILED = "validation_failed", "The request is not valid";
@@ -84,6 +86,7 @@ codes! {
     429 LIMIT_REACHED = "limit_reached", "A limit of the system is reached";
     500 INTERNAL_ERROR = "internal_error", "Something went wrong inside";
     500 AUDIT_DAMAGED = "audit_damaged", "The audit log is damaged";
+    502 DNS_FAILED = "dns_failed", "The DNS has no answer";
     503 VERIFICATION_UNAVAILABLE = "verification_unavailable", "This node cannot answer safely now";
     503 INDEX_NOT_REACHED = "index_not_reached", "This node is still behind";
     503 OVERLOADED = "overloaded", "Too much work at once";

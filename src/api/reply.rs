@@ -19,8 +19,8 @@ use super::{
 use crate::{
     actors::Done,
     domain::{
-        AgentId, ApiKeyId, ApprovalId, Kind, OperatorKeyId, OrgId, Outcome, PolicyId, SigningKeyId,
-        TokenId,
+        AgentId, ApiKeyId, ApprovalId, DomainId, Kind, OperatorKeyId, OrgId, Outcome, PolicyId,
+        SigningKeyId, TokenId,
     },
 };
 
@@ -48,6 +48,7 @@ path_ids! {
     PolicyId => Policy,
     SigningKeyId => SigningKey,
     TokenId => Token,
+    DomainId => Domain,
 }
 
 /// The id in a path. One that is not spelled as an id names nothing: a 404.

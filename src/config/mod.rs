@@ -16,7 +16,7 @@ mod show;
 pub use error::{ConfigError, Problem};
 pub use key::{Initial, Key, Origin};
 pub use layers::{Flag, Profile, Resolved, Sources};
-pub use setting::{LogFormat, LogLevel, PublicUrl, Setting};
+pub use setting::{DnsServers, LogFormat, LogLevel, PublicUrl, Setting};
 pub use show::{as_json, as_toml, reference};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -97,6 +97,20 @@ settings! {
         section server: Server {
             /// How many seconds a node that was told to stop waits for requests in flight.
             shutdown_grace_s: u64, in (0..=600) = "20";
+        }
+
+        /// The DNS, in which organisations prove that domains are theirs.
+        section dns: Dns {
+            /// The servers to ask, `host:port` with commas between, in this order until one
+            /// answers. Not set, those of the machine's `/etc/resolv.conf`.
+            servers: DnsServers = "";
+
+            /// How many milliseconds one server may take to answer.
+            timeout_ms: u64, in (100..=10_000) = "3000";
+
+            /// After how many seconds a verified domain is looked up again; one whose record is
+            /// gone then is verified no longer.
+            recheck_interval_s: u64, in (1..=2_592_000) = "86400";
         }
 
         /// `authrai dev` alone; an error elsewhere.

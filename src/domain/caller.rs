@@ -55,7 +55,8 @@ impl Rule {
 
     const fn of(action: &Action) -> Self {
         use Permission::{
-            AgentsWrite, ApiKeysWrite, ApprovalsWrite, PoliciesWrite, TokensIssue, TokensRevoke,
+            AgentsWrite, ApiKeysWrite, ApprovalsWrite, DomainsWrite, PoliciesWrite, TokensIssue,
+            TokensRevoke,
         };
         match action {
             Action::CreateOrganization(_) | Action::CreateOperatorKey(_) => {
@@ -85,6 +86,8 @@ impl Rule {
             Action::RegisterSigningKey(_) | Action::TouchApiKeys(_) | Action::Tick(()) => {
                 Self { node: true, ..Self::NOBODY }
             }
+            Action::CreateDomain(_) | Action::DeleteDomain(_) => Self::tenant(DomainsWrite),
+            Action::RecordDomainCheck(_) => Self { node: true, ..Self::tenant(DomainsWrite) },
         }
     }
 }

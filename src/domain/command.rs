@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AgentId, ApiKeyId, ApprovalId, CheckedRules, DefaultEffect, Environment, Hash, Millis,
-    OperatorKeyId, OrgId, Permissions, PolicyId, Seconds, SigningKeyId, TokenId, Verdict,
+    AgentId, ApiKeyId, ApprovalId, CheckedRules, DefaultEffect, DomainId, Environment, Hash,
+    Millis, OperatorKeyId, OrgId, Permissions, PolicyId, Seconds, Seen, SigningKeyId, TokenId,
+    Verdict,
 };
 use crate::codec::stored_enum;
 
@@ -96,6 +97,12 @@ stored_enum! {
         81 => Disapprove(ApprovalId),
         /// Time passes: what has expired is pruned. Bookkeeping, proposed when some is due.
         60 => Tick(()),
+        /// New domain.
+        120 => CreateDomain(CreateDomain),
+        /// Domain gone for good.
+        121 => DeleteDomain(DomainId),
+        /// What a node saw when it looked for a domain's record.
+        122 => RecordDomainCheck(RecordDomainCheck),
     }
 }
 
@@ -367,4 +374,30 @@ pub struct CreateOperatorKey {
     pub secret_hash: Hash,
     /// The secret's last four characters.
     pub last_four: String,
+}
+
+/// See [`Action::CreateDomain`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateDomain {
+    /// Minted id.
+    pub id: DomainId,
+    /// In lowercase ASCII, without a dot at the end; two labels at least.
+    pub name: String,
+    /// Random: what the record has to hold.
+    pub challenge: [u8; 32],
+}
+
+/// See [`Action::RecordDomainCheck`]. Actor: an API key, or a node that looks again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordDomainCheck {
+    /// Minted for this look.
+    pub id: [u8; 16],
+    /// Which domain.
+    pub domain: DomainId,
+    /// What was looked for.
+    pub challenge: [u8; 32],
+    /// The domain's epoch when the look began.
+    pub epoch: u64,
+    /// What was seen.
+    pub seen: Seen,
 }

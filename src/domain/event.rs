@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use super::{
-    Agent, AgentId, ApiKey, ApiKeyId, Approval, ApprovalId, Hash, LiveToken, Millis, OperatorKey,
-    Organization, Policy, PolicyId, RuleRef, Seconds, SigningKey, SigningKeyId, Tenant,
-    ThrottleKey, Throttled, TokenDetails, TokenId, Window,
+    Agent, AgentId, ApiKey, ApiKeyId, Approval, ApprovalId, DnsDomain, Hash, LiveToken, Millis,
+    OperatorKey, Organization, Policy, PolicyId, RuleRef, Seconds, SigningKey, SigningKeyId,
+    Tenant, ThrottleKey, Throttled, TokenDetails, TokenId, Window,
 };
 
 use crate::codec::stored_enum;
@@ -194,4 +194,16 @@ pub enum Fact {
     PreviousSecretForgotten(ApiKeyId),
     /// Bookkeeping, not audited: what stood for a stopped secret has been remembered long enough.
     RetiredSecretForgotten(Hash),
+    /// `domain.created`
+    DomainCreated(Arc<DnsDomain>),
+    /// `domain.verified`: the domain as it is now.
+    DomainVerified(Arc<DnsDomain>),
+    /// `domain.failed`: the domain as it is now; it was never verified.
+    DomainFailed(Arc<DnsDomain>),
+    /// `domain.lost`: the domain as it is now; it was verified until then.
+    DomainLost(Arc<DnsDomain>),
+    /// `domain.deleted`: the domain as it last was.
+    DomainDeleted(Arc<DnsDomain>),
+    /// Bookkeeping, not audited: somebody looked, and the status is what it was.
+    DomainChecked(Arc<DnsDomain>),
 }

@@ -5,8 +5,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    Actor, Agent, ApiKey, Fact, LiveToken, Millis, OperatorKey, Organization, SigningKey, Subject,
-    TokenDetails, policy_data,
+    Actor, Agent, ApiKey, DnsDomain, Fact, LiveToken, Millis, OperatorKey, Organization,
+    SigningKey, Subject, TokenDetails, policy_data,
 };
 use crate::rfc3339;
 
@@ -47,6 +47,11 @@ impl Fact {
             Self::SigningKeyRevoked(_) => "signing_key.revoked",
             Self::OperatorKeyCreated(_) => "operator_key.created",
             Self::OperatorKeyDeleted(..) => "operator_key.deleted",
+            Self::DomainCreated(_) => "domain.created",
+            Self::DomainVerified(_) => "domain.verified",
+            Self::DomainFailed(_) => "domain.failed",
+            Self::DomainLost(_) => "domain.lost",
+            Self::DomainDeleted(_) => "domain.deleted",
             Self::ApiKeyUsed(..)
             | Self::TokenExpired(..)
             | Self::TokenForgotten(..)
@@ -60,7 +65,8 @@ impl Fact {
             | Self::NonceUsed { .. }
             | Self::NonceForgotten(..)
             | Self::DeclinedForgotten(_)
-            | Self::RetiredSecretForgotten(_) => return None,
+            | Self::RetiredSecretForgotten(_)
+            | Self::DomainChecked(_) => return None,
         })
     }
 
@@ -166,7 +172,17 @@ impl Fact {
             | Self::NonceUsed { .. }
             | Self::NonceForgotten(..)
             | Self::DeclinedForgotten(_)
-            | Self::RetiredSecretForgotten(_) => Data::new(),
+            | Self::RetiredSecretForgotten(_)
+            | Self::DomainChecked(_) => Data::new(),
+            Self::DomainCreated(domain)
+            | Self::DomainVerified(domain)
+            | Self::DomainDeleted(domain) => dns_domain(domain),
+            Self::DomainFailed(domain) | Self::DomainLost(domain) => {
+                let mut data = dns_domain(domain);
+                let seen = domain.seen.as_ref().map(super::Seen::lines);
+                data.insert("seen".into(), json!(seen.unwrap_or_default()));
+                data
+            }
         }
     }
 }
@@ -272,5 +288,13 @@ fn operator_key(key: &OperatorKey) -> Data {
         "operator_key_id": key.id.to_string(),
         "name": key.name,
         "last_four": key.last_four,
+    }))
+}
+
+fn dns_domain(domain: &DnsDomain) -> Data {
+    object(json!({
+        "domain_id": domain.id.to_string(),
+        "domain": domain.name.as_ref(),
+        "status": domain.status.as_str(),
     }))
 }

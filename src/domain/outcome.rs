@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Agent, AgentId, ApiKey, Approval, Millis, OperatorKey, Organization, Policy, Refusal, RuleRef,
-    Seconds, SigningKey, TokenDetails, TokenId,
+    Agent, AgentId, ApiKey, Approval, DnsDomain, Millis, OperatorKey, Organization, Policy,
+    Refusal, RuleRef, Seconds, SigningKey, TokenDetails, TokenId,
 };
 use crate::codec::stored_enum;
 
@@ -46,6 +46,8 @@ stored_enum! {
         15 => ApprovalPending(Arc<Approval>),
         /// Refused, and yet something happened: the request's nonce is used up.
         16 => Refused(Refusal),
+        /// The domain as it is now.
+        35 => Domain(Arc<DnsDomain>),
     }
 }
 

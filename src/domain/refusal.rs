@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AgentStatus, ApprovalStatus, Seconds};
+use super::{AgentStatus, ApprovalStatus, DomainId, Seconds};
 use crate::codec::stored_enum;
 
 stored_enum! {
@@ -25,6 +25,8 @@ stored_enum! {
         7 => Policy(()),
         /// An approval.
         8 => Approval(()),
+        /// A domain.
+        10 => Domain(()),
     }
 }
 
@@ -81,6 +83,12 @@ stored_enum! {
         19 => ApprovalElsewhere(()),
         /// All active policies together would take more than so many steps to evaluate.
         20 => PoliciesTooExpensive(u64),
+        /// The organisation has this domain already.
+        35 => DomainListed(DomainId),
+        /// Another organisation has proved this domain to be its own.
+        36 => DomainHeld(()),
+        /// Somebody else has looked at the domain since: look again.
+        37 => DomainCheckStale(()),
     }
 }
 

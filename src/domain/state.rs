@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Action, Agent, AgentId, AgentStatus, ApiKey, ApiKeyId, Approval, ApprovalId, ApprovalStatus,
-    Command, DenialReason, Environment, Event, Fact, Hash, LiveToken, Millis, OperatorKey,
-    OperatorKeyId, OrgId, Organization, Outcome, Policy, PolicyId, Refusal, Seconds, SigningKey,
-    SigningKeyId, Tenant, ThrottleKey, TokenId, TokenLists, Window, agent, api_key, approval,
-    caller, expiry, operator_key, organization, policies, signing_key, text, token, token_request,
+    Command, DenialReason, DnsDomain, DomainId, Environment, Event, Fact, Hash, LiveToken, Millis,
+    OperatorKey, OperatorKeyId, OrgId, Organization, Outcome, Policy, PolicyId, Refusal, Seconds,
+    SigningKey, SigningKeyId, Tenant, ThrottleKey, TokenId, TokenLists, Window, agent, api_key,
+    approval, caller, dns_domain, expiry, operator_key, organization, policies, signing_key, text,
+    token, token_request,
 };
 
 /// The end of an audit chain.
@@ -109,6 +110,16 @@ pub struct State {
     pub nonce_ends: OrdSet<(Millis, AgentId, Hash)>,
     /// The end of every audit chain.
     pub heads: OrdMap<Tenant, Head>,
+    /// Domains by id.
+    pub domains: OrdMap<DomainId, Arc<DnsDomain>>,
+    /// Domains of each organisation.
+    pub domains_by_org: OrdMap<OrgId, OrdSet<DomainId>>,
+    /// Verified domains by name: who holds it.
+    pub domain_holders: OrdMap<Arc<str>, DomainId>,
+    /// Domains that were verified once, by when somebody last looked.
+    pub domain_rechecks: OrdSet<(Millis, DomainId)>,
+    /// The names of each organisation's verified domains, sorted, as verification shows them.
+    pub verified_domains: OrdMap<OrgId, Arc<[Arc<str>]>>,
 }
 
 /// What a command comes to: what happens, and what whoever asked is answered once it has.
@@ -168,6 +179,9 @@ impl State {
             Action::CreateOperatorKey(new) => operator_key::create(self, at, caller, new),
             Action::DeleteOperatorKey(id) => operator_key::delete(self, at, *id),
             Action::Tick(()) => Ok(expiry::tick(self, at)),
+            Action::CreateDomain(new) => dns_domain::create(self, at, caller, new),
+            Action::DeleteDomain(id) => dns_domain::delete(self, caller, *id),
+            Action::RecordDomainCheck(check) => dns_domain::record_check(self, at, caller, check),
         }
     }
 
@@ -255,6 +269,12 @@ impl State {
                 self.retire_secret(key.secret_hash, *at);
             }
             Fact::RetiredSecretForgotten(hash) => self.forget_retired_secret(*hash),
+            Fact::DomainCreated(domain)
+            | Fact::DomainVerified(domain)
+            | Fact::DomainFailed(domain)
+            | Fact::DomainLost(domain)
+            | Fact::DomainChecked(domain) => self.put_domain(Arc::clone(domain)),
+            Fact::DomainDeleted(domain) => self.drop_domain(domain.id),
         }
     }
 }

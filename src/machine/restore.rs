@@ -4,7 +4,10 @@
 use std::io::{BufReader, ErrorKind, Read};
 
 use super::snapshot::{BUFFER_BYTES, MAGIC, Record};
-use crate::{codec, domain::State};
+use crate::{
+    codec,
+    domain::{DomainStatus, State},
+};
 
 /// Longest record, in bytes.
 const RECORD_MAX_BYTES: u32 = 1024 * 1024;
@@ -173,6 +176,14 @@ impl Restore {
                 state.put_nonce(agent, nonce, until);
             }
             Record::Declined((id, reason, until)) => state.put_declined(id, reason, until),
+            Record::Domain(domain) => {
+                let org = state.organizations.contains_key(&domain.org);
+                check(org, "a domain of an unknown organization")?;
+                let held = domain.status == DomainStatus::Verified
+                    && state.domain_holders.contains_key(&domain.name);
+                check(!held, "a domain that two organizations hold")?;
+                state.put_domain(domain);
+            }
             Record::End(_) => return Err("an end before the end"),
         }
         Ok(())
@@ -207,6 +218,7 @@ fn place(state: &State, record: &Record) -> Place {
         Record::Approval(approval) => (23, approval.id.0.to_vec()),
         Record::Nonce((agent, nonce, _)) => (24, [agent.0.as_slice(), nonce].concat()),
         Record::Declined((id, ..)) => (25, id.to_vec()),
+        Record::Domain(domain) => (40, domain.id.0.to_vec()),
         Record::End(_) => (u8::MAX, Vec::new()),
     }
 }

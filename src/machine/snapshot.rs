@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     codec::{self, stored_enum},
     domain::{
-        Agent, AgentId, ApiKey, Approval, DenialReason, Hash, Head, LiveToken, Millis, OperatorKey,
-        Organization, Policy, SigningKey, State, Tenant, ThrottleKey, TokenDetails, TokenId,
-        Window,
+        Agent, AgentId, ApiKey, Approval, DenialReason, DnsDomain, Hash, Head, LiveToken, Millis,
+        OperatorKey, Organization, Policy, SigningKey, State, Tenant, ThrottleKey, TokenDetails,
+        TokenId, Window,
     },
 };
 
@@ -67,6 +67,8 @@ stored_enum! {
         24 => Nonce((AgentId, Hash, Millis)),
         /// A token request that was declined lately, why, and until when that is remembered.
         25 => Declined(([u8; 16], DenialReason, Millis)),
+        /// A domain.
+        40 => Domain(Arc<DnsDomain>),
     }
 }
 
@@ -109,6 +111,7 @@ fn records(state: &State) -> impl Iterator<Item = Record> {
         .chain(state.token_lists.iter().cloned().map(Record::ListedToken))
         .chain(state.heads.iter().map(|(chain, head)| Record::Head((*chain, *head))))
         .chain(policy_records(state))
+        .chain(state.domains.values().cloned().map(Record::Domain))
 }
 
 fn policy_records(state: &State) -> impl Iterator<Item = Record> {

@@ -22,7 +22,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("codec", &[]),
     ("mint", &["domain"]),
-    ("config", &[]),
+    ("config", &["dns"]),
+    ("dns", &[]),
     ("token", &[]),
     ("secrets", &["codec"]),
     ("domain", &["token", "codec"]),
@@ -35,7 +36,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "actors",
         &[
-            "cluster", "machine", "audit", "verify", "policy", "domain", "token", "secrets",
+            "cluster", "machine", "audit", "verify", "policy", "dns", "domain", "token", "secrets",
             "codec", "clock", "mint",
         ],
     ),
@@ -50,6 +51,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "cluster",
             "codec",
             "config",
+            "dns",
             "domain",
             "machine",
             "mint",
@@ -63,8 +65,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "actors", "api", "audit", "clock", "cluster", "codec", "config", "domain", "effects",
-            "machine", "mint", "secrets", "token", "verify",
+            "actors", "api", "audit", "clock", "cluster", "codec", "config", "dns", "domain",
+            "effects", "machine", "mint", "secrets", "token", "verify",
         ],
     ),
     (
@@ -90,6 +92,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("sled", &["cluster"]),
     ("clap", &["cli", "main"]),
     ("toml", &["config"]),
+    ("hickory_resolver", &["dns"]),
+    ("idna", &["dns"]),
 ];
 
 /// What a room that must be a function of its input does not mention.

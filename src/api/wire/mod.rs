@@ -9,6 +9,7 @@ pub mod api_key;
 pub mod approval;
 pub mod audit;
 pub mod cluster;
+pub mod domain;
 pub mod organization;
 pub mod policy;
 mod public_key;
