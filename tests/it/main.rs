@@ -8,6 +8,8 @@ mod api_tenants;
 mod audit;
 mod cli;
 mod crash;
+mod dns;
+mod domains;
 mod export;
 mod harness;
 mod policies;
