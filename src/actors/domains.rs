@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::Semaphore;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{Call, CommandError, Done, Proposals};
 use crate::{
@@ -224,6 +224,9 @@ impl Arguments {
             Ok(_) => {}
             Err(DomainCheckError::NoAnswer(why)) => {
                 warn!(domain = %domain.name, %why, "the DNS does not answer; the domain stays as it is");
+            }
+            Err(DomainCheckError::Command(CommandError::Refused(refusal))) => {
+                debug!(domain = %domain.name, ?refusal, "a look came to nothing");
             }
             Err(DomainCheckError::Command(error)) => {
                 warn!(domain = %domain.name, %error, "a domain was not checked");

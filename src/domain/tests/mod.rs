@@ -3,6 +3,7 @@
 mod agent;
 mod api_key;
 mod caller;
+pub(crate) mod dns_domain;
 mod event;
 mod expiry;
 pub(crate) mod golden;

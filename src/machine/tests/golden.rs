@@ -10,7 +10,7 @@ use crate::{
     codec,
     domain::{
         Counted, DenialReason, Head, Outcome, Refusal, Tenant, Window,
-        tests::{golden::*, golden_policy::*, world::*},
+        tests::{dns_domain::a_domain, golden::*, golden_policy::*, world::*},
     },
 };
 
@@ -101,6 +101,10 @@ fn every_snapshot_record_keeps_its_meaning() {
         (
             Record::Declined(([1; 16], DenialReason::Throttled(a_throttled()), 3)),
             "011901010101010101010101010101010101020000000000000000000000000000000102030403",
+        ),
+        (
+            Record::Domain(Arc::new(a_domain())),
+            "0128000000000000000000000000000000010000000000000000000000000000000103612e620202020202020202020202020202020202020202020202020202020202020202020101010163010303030303030303030303030303030301040506010700",
         ),
     ]);
 }
