@@ -238,7 +238,7 @@ fn random_commands_reach_every_event_and_every_refusal() {
     let mut runner = TestRunner::deterministic();
     let mut events = BTreeSet::new();
     let mut refusals = BTreeSet::new();
-    for _ in 0..320 {
+    for _ in 0..240 {
         let steps = vec(step(), 120).new_tree(&mut runner).expect("steps").current();
         let mut world = World::new();
         for command in policy_world() {

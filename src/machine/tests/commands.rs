@@ -250,6 +250,10 @@ fn agents() -> impl Strategy<Value = Action> {
                 name, description, metadata, require_signature, paused, ..same
             })
         }),
+        1 => (small(), any::<bool>()).prop_map(|(id, paused)| {
+            let same = update_agent(id.into());
+            Action::UpdateAgent(UpdateAgent { paused: Some(paused), ..same })
+        }),
         1 => (small(), 0u8..8).prop_map(|(id, public_key)| {
             let public_key = [public_key; 32];
             Action::RotateAgentKey(RotateAgentKey { id: agent(id.into()), public_key })
