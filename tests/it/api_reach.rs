@@ -74,7 +74,7 @@ impl Things {
 
     fn id(&self, noun: &str) -> &str {
         let found = self.ids.iter().find(|(known, _)| *known == noun);
-        found.map(|(_, id)| id.as_str()).unwrap_or_else(|| panic!("make one of {noun} too"))
+        &found.unwrap_or_else(|| panic!("make one of {noun} too")).1
     }
 
     /// The path of a route, with the thing that it names.
