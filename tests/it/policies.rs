@@ -1,6 +1,12 @@
 //! Policies from the outside: what they grant, refuse, count, and ask somebody about.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+};
 
 use serde_json::{Value, json};
 
@@ -151,6 +157,60 @@ async fn a_throttle_is_exact_however_many_ask_at_once() {
     assert_eq!(statuses, BTreeMap::from([(201, 100), (429, 900)]));
     assert_eq!(count(&node.api, "token.issued").await, 100);
     assert_eq!(count(&node.api, "token.denied").await, 900);
+    node.stop().await;
+}
+
+/// How often the policies change while tokens are asked for.
+const CHANGES: usize = 15;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn once_a_policy_change_has_answered_no_token_is_issued_under_the_older_set() {
+    let node = TestNode::start().await;
+    let agent = node.api.agent("racer").await;
+    // Counted up before and after each change: 0 off, 1 going on, 2 on, 3 going off, 4 off, …
+    let phase = Arc::new(AtomicUsize::new(0));
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let (api, agent, phase) = (node.api.clone(), agent.clone(), Arc::clone(&phase));
+            tokio::spawn(async move {
+                let mut seen = [0; 2];
+                loop {
+                    let before = phase.load(SeqCst);
+                    let status = ask(&api, &agent, "db.write").await.status.as_u16();
+                    // Asked and answered while nothing changed: what it must be is certain.
+                    if phase.load(SeqCst) == before && before % 2 == 0 {
+                        let refused = before % 4 / 2;
+                        assert_eq!(status, [201, 403][refused], "in phase {before}");
+                        seen[refused] += 1;
+                    }
+                    if before >= 4 * CHANGES {
+                        return seen;
+                    }
+                }
+            })
+        })
+        .collect();
+    let rule = json!({"effect": "deny", "scopes": ["db.write"]});
+    for _ in 0..CHANGES {
+        phase.fetch_add(1, SeqCst);
+        let id = policy(&node.api, rule.clone()).await;
+        phase.fetch_add(1, SeqCst);
+        for _ in 0..5 {
+            ask(&node.api, &agent, "db.write").await.expect_problem(403, "policy_denied");
+        }
+        phase.fetch_add(1, SeqCst);
+        node.api.delete(&format!("/v1/policies/{id}")).await.expect(200);
+        phase.fetch_add(1, SeqCst);
+        for _ in 0..5 {
+            ask(&node.api, &agent, "db.write").await.expect(201);
+        }
+    }
+    let mut seen = [0; 2];
+    for client in clients {
+        let [issued, refused] = client.await.expect("no client saw the wrong answer");
+        seen = [seen[0] + issued, seen[1] + refused];
+    }
+    assert!(seen.iter().all(|n| *n >= CHANGES), "too few answers to tell: {seen:?}");
     node.stop().await;
 }
 
