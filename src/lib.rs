@@ -13,6 +13,7 @@ pub mod codec;
 pub mod config;
 pub mod dns;
 pub mod domain;
+pub mod gate;
 pub mod limits;
 pub mod machine;
 pub mod mint;

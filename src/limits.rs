@@ -217,6 +217,8 @@ pub const DNS_SERVERS_MAX: usize = 8;
 pub const DNS_CHECK_MAX_MS: u64 = 15_000;
 /// Checks of domains under way on a node that somebody asked for; one more is a 503.
 pub const DOMAIN_CHECKS_MAX: usize = 64;
+/// Checks of domains under way on a node for one organisation; one more is a 429.
+pub const DOMAIN_CHECKS_PER_ORGANIZATION_MAX: usize = 8;
 /// Domains at which a node looks again at the same time.
 pub const DOMAIN_RECHECKS_AT_ONCE: usize = 16;
 /// How often a check is made again because somebody else has looked meanwhile.

@@ -9,7 +9,6 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 use super::{Call, CommandError, Done, Proposals};
@@ -20,6 +19,7 @@ use crate::{
         self, Action, DnsDomain, DomainId, Kind, Millis, OrgId, Outcome, RecordDomainCheck,
         Refusal, Seen,
     },
+    gate::{Full, Gate},
     limits, mint,
     verify::Views,
 };
@@ -35,6 +35,8 @@ pub enum DomainCheckError {
     NoAnswer(NoAnswer),
     /// What was seen could not be recorded.
     Command(CommandError),
+    /// Too many checks are under way.
+    Full(Full),
 }
 
 impl From<CommandError> for DomainCheckError {
@@ -47,27 +49,28 @@ impl From<CommandError> for DomainCheckError {
 #[derive(Clone)]
 pub struct Domains {
     looker: Looker,
-    places: Arc<Semaphore>,
+    gate: Gate,
 }
 
 impl Domains {
     pub(super) fn new(looker: Looker) -> Self {
-        Self { looker, places: Arc::new(Semaphore::new(limits::DOMAIN_CHECKS_MAX)) }
+        let gate = Gate::new(limits::DOMAIN_CHECKS_MAX, limits::DOMAIN_CHECKS_PER_ORGANIZATION_MAX);
+        Self { looker, gate }
     }
 
     /// Looks for the record of a domain of `org`, and records what was seen.
     ///
     /// # Errors
     ///
-    /// When `org` has no such domain, the DNS does not answer, [`limits::DOMAIN_CHECKS_MAX`] checks
-    /// are under way on this node, or the core says no.
+    /// When `org` has no such domain, the DNS does not answer, too many checks are under way on this
+    /// node, or the core says no.
     pub async fn check(
         &self,
         call: Call,
         org: OrgId,
         id: DomainId,
     ) -> Result<Done<Arc<DnsDomain>>, DomainCheckError> {
-        let _place = self.places.try_acquire().map_err(|_| CommandError::Overloaded)?;
+        let _pass = self.gate.enter(org).map_err(DomainCheckError::Full)?;
         let mut attempt = 1;
         loop {
             let view = self.looker.views.load_full();
@@ -231,6 +234,8 @@ impl Arguments {
             Err(DomainCheckError::Command(error)) => {
                 warn!(domain = %domain.name, %error, "a domain was not checked");
             }
+            // That bound is for those who ask.
+            Err(DomainCheckError::Full(_)) => {}
         }
     }
 }

@@ -7,6 +7,7 @@ use super::problem::{Code, Problem};
 use crate::{
     actors::{CommandError, DomainCheckError},
     domain::{AgentStatus, ApprovalStatus, Kind, Refusal, RuleRef, Throttled},
+    gate::Full,
 };
 
 impl From<CommandError> for Problem {
@@ -257,6 +258,16 @@ pub fn policy_throttled(by: &Throttled) -> Problem {
 pub fn domain_check_failed(error: DomainCheckError) -> Problem {
     match error {
         DomainCheckError::Command(error) => error.into(),
+        DomainCheckError::Full(Full::Node) => Problem::new(
+            Code::OVERLOADED,
+            "This node has as many checks of domains under way as it admits. Nothing was done; try \
+             again shortly.",
+        ),
+        DomainCheckError::Full(Full::Organization) => Problem::new(
+            Code::LIMIT_REACHED,
+            "Your organisation has as many checks of domains under way on this node as it may. Wait \
+             until one has ended.",
+        ),
         DomainCheckError::NoAnswer(why) => Problem::new(
             Code::DNS_FAILED,
             format!(

@@ -126,6 +126,13 @@ fn what_is_wrong_is_named_with_its_place_and_what_is_right() {
             "environment variable AUTHRAI_SERVER__SHUTDOWN_GRACE_S: `server.shutdown_grace_s` is \
              \"601\", but it must be a whole number from 0 to 600",
         ),
+        (
+            "",
+            &[("AUTHRAI_DNS__SERVERS", "127.0.0.1:53,nowhere:0")],
+            "environment variable AUTHRAI_DNS__SERVERS: `dns.servers` is \
+             \"127.0.0.1:53,nowhere:0\", but it must be up to 8 DNS servers, host:port with commas \
+             between, such as 9.9.9.9:53,1.1.1.1:53",
+        ),
         ("log = 1", &[], "FILE:1: there is no configuration key `log`; did you mean `log.level`?"),
         (
             "public_url = \"https://u:p@a.example\"",

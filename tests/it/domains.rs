@@ -193,6 +193,36 @@ async fn a_dns_that_fails_or_is_silent_or_down_is_a_502_and_changes_nothing() {
     node.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn one_organisation_does_not_keep_the_others_from_checking() {
+    let dns = DnsServer::start().await;
+    let servers = dns.setting();
+    let settings = [("dns.servers", servers.as_str()), ("dns.timeout_ms", "10000")];
+    let node = TestNode::start_with(&settings).await;
+    let (_, other) = node.tenant("Other", "live").await;
+    let (ours, theirs) = (add(&node.api, "acme.example").await, add(&other, "b.example").await);
+    dns.set_mode(Mode::Silent);
+    let mut waiting = Vec::new();
+    for number in 0..authrai::limits::DOMAIN_CHECKS_PER_ORGANIZATION_MAX {
+        let (api, domain) = (node.api.clone(), add(&node.api, &format!("{number}.example")).await);
+        let record = text(&domain["txt_record"], "name");
+        waiting.push(tokio::spawn(async move { check(&api, &domain).await }));
+        until("it to be under way", || async { (dns.times_asked(&record) > 0).then_some(()) })
+            .await;
+    }
+    let answer = check(&node.api, &ours).await;
+    answer.expect_problem(429, "limit_reached");
+    assert!(answer.header("retry-after").is_some());
+    dns.set_mode(Mode::Answers);
+    assert_eq!(check(&other, &theirs).await.expect(200)["status"], "failed");
+    for check in waiting {
+        let answer = check.await.expect("an answer");
+        assert!(matches!(answer.status.as_u16(), 200 | 502), "{}", answer.text);
+    }
+    check(&node.api, &ours).await.expect(200);
+    node.stop().await;
+}
+
 #[tokio::test]
 async fn the_next_server_is_asked_when_one_does_not_answer() {
     let (silent, failing, good) =
