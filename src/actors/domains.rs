@@ -224,7 +224,8 @@ impl Arguments {
             request_id: format!("node-{}-{:032x}", self.node, mint::ulid()),
         };
         match self.looker.look(call, domain).await {
-            Ok(_) => {}
+            // The gate is for those who ask.
+            Ok(_) | Err(DomainCheckError::Full(_)) => {}
             Err(DomainCheckError::NoAnswer(why)) => {
                 warn!(domain = %domain.name, %why, "the DNS does not answer; the domain stays as it is");
             }
@@ -234,8 +235,6 @@ impl Arguments {
             Err(DomainCheckError::Command(error)) => {
                 warn!(domain = %domain.name, %error, "a domain was not checked");
             }
-            // That bound is for those who ask.
-            Err(DomainCheckError::Full(_)) => {}
         }
     }
 }
