@@ -21,7 +21,8 @@ use crate::{
     actors::{KeyStore, KeyStoreError, Settings, Supervisor},
     api,
     audit::AuditLog,
-    config::Config,
+    config::{Config, OfferedPlan, OfferedPlans},
+    domain::{Plan, PlanLimits},
     limits,
     machine::AuthMachine,
     secrets::{KeyFile, KeyFileError},
@@ -129,6 +130,7 @@ impl Server {
             key_store,
             issuer: Arc::clone(&issuer),
             rotate_keys_every: Duration::from_secs(config.tokens.key_rotation_hours * 3600),
+            plans: plans(&config.plans.offered),
         })
         .await
         .map_err(|error| StartError::Actors(error.to_string()))?;
@@ -145,6 +147,10 @@ impl Server {
             issuer,
             rounds: Arc::new(api::ReadRounds::new(limits::ROUND_WAITERS_MAX)),
             stopping: stopping.clone(),
+            key_rates: Arc::new(api::KeyRates::default()),
+            address_rates: api::AddressRates::new(config.rate_limits.verify_per_address)
+                .map(Arc::new),
+            default_plan: config.plans.default.as_str().into(),
         };
         let mut server = Self {
             app,
@@ -249,6 +255,23 @@ impl Front {
 pub fn install_crypto_provider() {
     // Fails only if another call was first, with the same provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// The configured plans; the later, the higher.
+pub fn plans(offered: &OfferedPlans) -> Vec<Plan> {
+    let plan = |(rank, plan): (usize, &OfferedPlan)| Plan {
+        name: plan.name.clone(),
+        price: plan.price.clone(),
+        rank: u16::try_from(rank).unwrap_or(u16::MAX),
+        limits: PlanLimits {
+            agents: plan.agents,
+            tokens_per_month: plan.tokens_per_month,
+            webhooks: plan.webhooks,
+            requests_per_second: plan.requests_per_second,
+        },
+        is_offered: true,
+    };
+    offered.iter().enumerate().map(plan).collect()
 }
 
 fn listen(address: SocketAddr, key: &'static str) -> Result<TcpListener, StartError> {

@@ -17,7 +17,7 @@ mod supervisor;
 mod upkeep;
 
 pub use agents::{Agents, CreatedAgent, IssuedToken, NewAgent, NewToken, TokenAnswer};
-pub use call::{Call, CommandError, Done};
+pub use call::{Call, CommandError, Done, Once};
 pub use key_store::{KeyStore, KeyStoreError};
 pub use keys::Keys;
 pub use policies::{CheckError, Explained, Policies, TokenRequest};

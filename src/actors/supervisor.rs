@@ -19,7 +19,7 @@ use super::{
     slot::Slot,
     upkeep::{self, UpkeepActor},
 };
-use crate::{limits, machine::AuthMachine, verify::Views};
+use crate::{domain::Plan, limits, machine::AuthMachine, verify::Views};
 
 /// Deaths of one child after which restarts are paused between.
 const QUICK_RESTARTS_MAX: u32 = 3;
@@ -39,6 +39,8 @@ pub struct Settings {
     pub issuer: Arc<str>,
     /// Age at which a signing key is replaced.
     pub rotate_keys_every: Duration,
+    /// The plans to offer.
+    pub plans: Vec<Plan>,
 }
 
 /// The running actors of a node.
@@ -135,7 +137,7 @@ struct Children {
 
 impl Children {
     fn new(settings: Settings, proposals: &Proposals, key_use: &KeyUse) -> Self {
-        let Settings { node, handle, views, key_store, issuer, rotate_keys_every } = settings;
+        let Settings { node, handle, views, key_store, issuer, rotate_keys_every, plans } = settings;
         let signer = Arc::new(ArcSwapOption::empty());
         let may_serve: Arc<dyn Fn() -> bool + Send + Sync> = Arc::new(move || handle.may_serve());
         let policies = policies::Arguments {
@@ -168,6 +170,7 @@ impl Children {
                 proposals: proposals.clone(),
                 views,
                 key_use: key_use.clone(),
+                plans,
                 may_serve,
             },
         }

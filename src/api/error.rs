@@ -3,16 +3,27 @@
 //! Every detail says what happened, why, and what to do. No secret can get here: refusals carry
 //! none.
 
-use super::problem::{Code, Problem};
+use super::problem::{Code, FieldError, PlanLimit, Problem};
 use crate::{
     actors::CommandError,
-    domain::{AgentStatus, ApprovalStatus, Kind, Refusal, RuleRef, Throttled},
+    domain::{
+        AgentStatus, ApprovalStatus, Excess, Kind, PlanLimitReached, PlanTooSmall, Quota, Refusal,
+        RuleRef, Throttled,
+    },
+    rfc3339,
 };
 
 impl From<CommandError> for Problem {
     fn from(error: CommandError) -> Self {
         match error {
             CommandError::Refused(refusal) => refusal.into(),
+            CommandError::Unrecoverable => Problem::new(
+                Code::IDEMPOTENCY_UNRECOVERABLE,
+                "This request was carried out before, and the secret that it was answered can be \
+                 shown again only to the API key that asked then, as it was before its rotation. \
+                 Nothing was done. Revoke or rotate what was made, or send the request with \
+                 another Idempotency-Key.",
+            ),
             CommandError::TooLarge { bytes, limit } => Problem::new(
                 Code::BODY_TOO_LARGE,
                 format!(
@@ -153,6 +164,13 @@ impl From<Refusal> for Problem {
                      evaluate; use fewer conditions and patterns, or deactivate a policy"
                 ),
             ),
+            Refusal::PlanLimitReached(reached) => plan_limit_reached(reached),
+            Refusal::PlanTooSmall(too_small) => plan_too_small(&too_small),
+            Refusal::IdempotencyKeyReused(()) => Problem::new(
+                Code::IDEMPOTENCY_KEY_REUSED,
+                "This Idempotency-Key was sent on this route with another body in the last 24 \
+                 hours. Nothing was done; send each request with a key of its own.",
+            ),
         }
     }
 }
@@ -208,6 +226,56 @@ fn approval_not(status: ApprovalStatus) -> Problem {
         ),
     };
     Problem::new(code, detail)
+}
+
+fn plan_limit_reached(reached: PlanLimitReached) -> Problem {
+    let PlanLimitReached { quota, limit, usage, plan, upgrade_to } = reached;
+    let (what, instead) = match quota {
+        Quota::Agents => ("agents", "Revoke one"),
+        Quota::TokensPerMonth => ("tokens in a calendar month", "Wait for the next month (UTC)"),
+        Quota::Webhooks => ("webhooks", "Remove one"),
+    };
+    let advice = match &upgrade_to {
+        Some(better) => {
+            format!("{instead}, or change to the plan {better} with PUT /v1/billing/plan.")
+        }
+        None => format!("{instead}; no plan on offer allows more."),
+    };
+    let detail = format!("The plan {plan} allows {limit} {what}, and {usage} are in use. {advice}");
+    let reached = PlanLimit { quota: quota.as_str(), limit, usage, plan, upgrade_to };
+    Problem {
+        plan_limit: Some(Box::new(reached)),
+        ..Problem::new(Code::PLAN_LIMIT_REACHED, detail)
+    }
+}
+
+fn plan_too_small(too_small: &PlanTooSmall) -> Problem {
+    let resets_at = rfc3339::seconds(too_small.period_ends_at / 1000);
+    let excess = |excess: &Excess| {
+        let Excess { quota, limit, usage } = *excess;
+        let over = usage.saturating_sub(limit);
+        let message = match quota {
+            Quota::Agents => {
+                format!("{usage} agents are in use and {limit} are allowed: revoke {over}")
+            }
+            Quota::TokensPerMonth => format!(
+                "{usage} tokens were issued in this month and {limit} are allowed: wait until \
+                 {resets_at}"
+            ),
+            Quota::Webhooks => {
+                format!("{usage} webhooks are in use and {limit} are allowed: remove {over}")
+            }
+        };
+        FieldError { field: quota.as_str().to_owned(), message }
+    };
+    let errors: Vec<FieldError> = too_small.excess.iter().map(excess).collect();
+    let reasons: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
+    let detail = format!(
+        "More is in use than the plan {} allows, so nothing was changed: {}.",
+        too_small.plan,
+        reasons.join("; ")
+    );
+    Problem::new(Code::PLAN_TOO_SMALL, detail).with_errors(errors)
 }
 
 /// A rule denies a token, or none grants it.

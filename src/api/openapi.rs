@@ -49,6 +49,7 @@ that sends it as `AuthRAI-Min-Index` to any node waits until that node has caugh
         (name = "Approvals", description = "Token requests that somebody has to agree to."),
         (name = "Audit Log", description = "Events, hash-chained and tamper-evident."),
         (name = "API Keys", description = "Keys for programmatic access."),
+        (name = "Billing", description = "The organisation's plan, its limits and what is used."),
         (name = "Organizations", description = "Tenants. For operators."),
         (name = "Cluster", description = "Nodes, signing keys, operator keys. For operators."),
         (name = "Health", description = "For load balancers and supervisors."),
@@ -116,7 +117,7 @@ pub struct Route {
 
 /// Every route of the API, as its description has it.
 pub fn route_table() -> Vec<Route> {
-    let document = complete(&routes().into_openapi());
+    let document = complete(&routes(None).into_openapi());
     let mut table = Vec::new();
     for (path, item) in document["paths"].as_object().into_iter().flatten() {
         for (method, operation) in item.as_object().into_iter().flatten() {

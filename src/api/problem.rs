@@ -91,6 +91,11 @@ codes! {
     503 OUTCOME_UNKNOWN = "outcome_unknown", "Whether it happened is not known";
     503 SHUTTING_DOWN = "shutting_down", "This node is shutting down";
     503 NOT_READY = "not_ready", "This node is not ready";
+    402 PLAN_LIMIT_REACHED = "plan_limit_reached", "The plan allows no more";
+    409 PLAN_TOO_SMALL = "plan_too_small", "More is in use than that plan allows";
+    409 IDEMPOTENCY_UNRECOVERABLE = "idempotency_unrecoverable", "The secret cannot be shown again";
+    422 IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused", "The key was sent with another request";
+    429 RATE_LIMITED = "rate_limited", "Too many requests";
     503 TIMED_OUT = "timed_out", "It took too long";
 }
 
@@ -120,6 +125,28 @@ pub struct Problem {
     pub retry_after_s: Option<u32>,
     /// The challenge of a 401.
     pub challenge: Option<&'static str>,
+    /// The limit that is reached, of a 402.
+    pub plan_limit: Option<Box<PlanLimit>>,
+}
+
+/// The limit of a plan that is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PlanLimit {
+    /// What there is no more of: `agents`, `tokens_per_month` or `webhooks`.
+    #[schema(examples("agents"))]
+    pub quota: &'static str,
+    /// How much the plan allows.
+    #[schema(examples(25))]
+    pub limit: u64,
+    /// How much is in use.
+    #[schema(examples(25))]
+    pub usage: u64,
+    /// The organisation's plan.
+    #[schema(examples("free"))]
+    pub plan: String,
+    /// The least plan that would do; null if none would.
+    #[schema(examples("team"))]
+    pub upgrade_to: Option<String>,
 }
 
 /// The problem as it stands in a body.
@@ -148,6 +175,10 @@ pub struct ProblemBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = super::schema::PolicyId, required = false)]
     pub policy_id: Option<String>,
+    /// Of a 402: `quota`, `limit`, `usage`, `plan` and `upgrade_to`.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    #[schema(inline)]
+    pub plan_limit: Option<&'a PlanLimit>,
 }
 
 impl Problem {
@@ -156,7 +187,15 @@ impl Problem {
         let retry_after_s = (code.status == 503 || code.status == 429).then_some(1);
         let challenge = (code.status == 401).then_some("Bearer realm=\"authrai\"");
         let detail = detail.into();
-        Self { code, detail, errors: Vec::new(), policy_id: None, retry_after_s, challenge }
+        Self {
+            code,
+            detail,
+            errors: Vec::new(),
+            policy_id: None,
+            retry_after_s,
+            challenge,
+            plan_limit: None,
+        }
     }
 
     /// A request that is well-formed but wrong in these fields.
@@ -202,6 +241,7 @@ impl Problem {
             request_id,
             errors: &self.errors,
             policy_id: self.policy_id.as_ref().map(ToString::to_string),
+            plan_limit: self.plan_limit.as_deref(),
         };
         serde_json::to_vec(&body).unwrap_or_default()
     }

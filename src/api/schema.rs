@@ -229,4 +229,10 @@ schemas! {
     ExportFormatName = words(["json", "csv"]);
     /// An organisation's id.
     OrganizationId = id("org");
+    /// The name of a plan.
+    PlanName = string()
+        .min_length(Some(1))
+        .max_length(Some(limits::PLAN_NAME_MAX_BYTES))
+        .pattern(Some("^[a-z0-9_-]+$"))
+        .examples([json!("unlimited")]);
 }

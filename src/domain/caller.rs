@@ -55,7 +55,8 @@ impl Rule {
 
     const fn of(action: &Action) -> Self {
         use Permission::{
-            AgentsWrite, ApiKeysWrite, ApprovalsWrite, PoliciesWrite, TokensIssue, TokensRevoke,
+            AgentsWrite, ApiKeysWrite, ApprovalsWrite, BillingWrite, PoliciesWrite, TokensIssue,
+            TokensRevoke,
         };
         match action {
             Action::CreateOrganization(_) | Action::CreateOperatorKey(_) => {
@@ -84,6 +85,10 @@ impl Rule {
             Action::RetireSigningKey(_) => Self { operator: true, node: true, ..Self::NOBODY },
             Action::RegisterSigningKey(_) | Action::TouchApiKeys(_) | Action::Tick(()) => {
                 Self { node: true, ..Self::NOBODY }
+            }
+            Action::SetPlans(_) => Self { node: true, setup: true, ..Self::NOBODY },
+            Action::ChangePlan(_) => {
+                Self { operator: true, setup: true, ..Self::tenant(BillingWrite) }
             }
         }
     }

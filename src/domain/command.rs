@@ -12,6 +12,7 @@ use super::{
     AgentId, ApiKeyId, ApprovalId, CheckedRules, DefaultEffect, Environment, Hash, Millis,
     OperatorKeyId, OrgId, Permissions, PolicyId, Seconds, SigningKeyId, TokenId, Verdict,
 };
+use super::{IdempotencyClaim, Plan};
 use crate::codec::stored_enum;
 
 stored_enum! {
@@ -38,6 +39,8 @@ pub struct Command {
     pub request_id: String,
     /// What is asked.
     pub action: Action,
+    /// What tells the request apart, if it is to be carried out once however often it is sent.
+    pub idempotency: Option<IdempotencyClaim>,
 }
 
 stored_enum! {
@@ -96,6 +99,10 @@ stored_enum! {
         81 => Disapprove(ApprovalId),
         /// Time passes: what has expired is pruned. Bookkeeping, proposed when some is due.
         60 => Tick(()),
+        /// The plans on offer, all of them.
+        130 => SetPlans(Vec<Plan>),
+        /// Another plan for an organisation.
+        131 => ChangePlan(ChangePlan),
     }
 }
 
@@ -108,6 +115,8 @@ pub struct CreateOrganization {
     pub name: String,
     /// What happens to a token request that no policy matches.
     pub default_effect: DefaultEffect,
+    /// The name of its plan, one on offer.
+    pub plan: String,
 }
 
 /// See [`Action::UpdateOrganization`]. Fields left out stay.
@@ -367,4 +376,13 @@ pub struct CreateOperatorKey {
     pub secret_hash: Hash,
     /// The secret's last four characters.
     pub last_four: String,
+}
+
+/// See [`Action::ChangePlan`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangePlan {
+    /// Whose plan; an API key can only change that of its own organisation.
+    pub org: OrgId,
+    /// The name of the new one.
+    pub plan: String,
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{AgentStatus, ApprovalStatus, Seconds};
+use super::{PlanLimitReached, PlanTooSmall};
 use crate::codec::stored_enum;
 
 stored_enum! {
@@ -81,6 +82,12 @@ stored_enum! {
         19 => ApprovalElsewhere(()),
         /// All active policies together would take more than so many steps to evaluate.
         20 => PoliciesTooExpensive(u64),
+        /// The organisation's plan allows no more.
+        40 => PlanLimitReached(PlanLimitReached),
+        /// The plan asked for allows less than is used.
+        41 => PlanTooSmall(PlanTooSmall),
+        /// The `Idempotency-Key` was sent with another request before.
+        42 => IdempotencyKeyReused(()),
     }
 }
 
