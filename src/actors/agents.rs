@@ -14,8 +14,10 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::{
-    Call, CommandError, Done, Policies, Proposals, TokenRequest, keys::NodeSigner,
-    proposals::{Permit, Shown}, slot::Slot,
+    Call, CommandError, Done, Policies, Proposals, TokenRequest,
+    keys::NodeSigner,
+    proposals::{Permit, Shown},
+    slot::Slot,
 };
 use crate::{
     clock,

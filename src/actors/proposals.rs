@@ -120,6 +120,7 @@ fn replay(
         return Ok((outcome, None));
     }
     let opened = once.and_then(|once| once.key.open(&answered.sealed));
-    let text = opened.and_then(|bytes| Some(Zeroizing::new(std::str::from_utf8(&bytes).ok()?.to_owned())));
+    let text =
+        opened.and_then(|bytes| Some(Zeroizing::new(std::str::from_utf8(&bytes).ok()?.to_owned())));
     text.map(|shown| (outcome, Some(shown))).ok_or(CommandError::Unrecoverable)
 }

@@ -137,7 +137,8 @@ struct Children {
 
 impl Children {
     fn new(settings: Settings, proposals: &Proposals, key_use: &KeyUse) -> Self {
-        let Settings { node, handle, views, key_store, issuer, rotate_keys_every, plans } = settings;
+        let Settings { node, handle, views, key_store, issuer, rotate_keys_every, plans } =
+            settings;
         let signer = Arc::new(ArcSwapOption::empty());
         let may_serve: Arc<dyn Fn() -> bool + Send + Sync> = Arc::new(move || handle.may_serve());
         let policies = policies::Arguments {

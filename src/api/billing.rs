@@ -42,10 +42,7 @@ fn billing(app: &App, org: OrgId) -> Answer<Billing> {
     responses((status = 200, description = "Plan, limits and usage.", body = Billing)),
     security(("api_key" = ["billing:read"])),
 )]
-async fn get(
-    caller: Caller<perm::BillingRead>,
-    State(app): State<App>,
-) -> Answer<Json<Billing>> {
+async fn get(caller: Caller<perm::BillingRead>, State(app): State<App>) -> Answer<Json<Billing>> {
     billing(&app, caller.org()).map(Json)
 }
 

@@ -78,7 +78,13 @@ fn header(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
 
 fn record(id: &[u8; 16], path: &str, name: &[u8]) -> Hash {
     // The id has a fixed length, and a path has no zero byte.
-    Sha256::new().chain_update(id).chain_update(path).chain_update([0]).chain_update(name).finalize().into()
+    Sha256::new()
+        .chain_update(id)
+        .chain_update(path)
+        .chain_update([0])
+        .chain_update(name)
+        .finalize()
+        .into()
 }
 
 /// Notes what was asked, where that matters: the body as JSON means it, so that the order of its

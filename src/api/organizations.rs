@@ -47,7 +47,8 @@ async fn create(
     State(app): State<App>,
     JsonBody(body): JsonBody<CreateOrganization>,
 ) -> Answer<Written<Organization>> {
-    let done = app.proposals.propose(operator.call_once(), body.into_action(&app.default_plan)).await?;
+    let done =
+        app.proposals.propose(operator.call_once(), body.into_action(&app.default_plan)).await?;
     let done = expect(done, an_organization)?;
     Ok(Written::created(done.map(|organization| organization.as_ref().into())))
 }

@@ -81,11 +81,8 @@ impl<K: Ord + std::hash::Hash + Eq + Clone> Buckets<K> {
     /// Takes one from the bucket of `key`; how it stands then, or that there was none.
     fn take(&self, key: &K) -> Result<Standing, Standing> {
         self.sweep();
-        let standing = |remaining, reset_s| Standing {
-            per_second: self.per_second,
-            remaining,
-            reset_s,
-        };
+        let standing =
+            |remaining, reset_s| Standing { per_second: self.per_second, remaining, reset_s };
         match self.limiter.check_key(key) {
             Ok(state) => Ok(standing(state.remaining_burst_capacity(), 1)),
             Err(not_yet) => {

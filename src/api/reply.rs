@@ -104,10 +104,7 @@ impl<T: Serialize> IntoResponse for Written<T> {
 }
 
 /// Takes the expected kind of outcome, and makes of it what is answered.
-pub fn expect<T, U>(
-    done: Done<T>,
-    pick: impl FnOnce(T) -> Option<U>,
-) -> Result<Done<U>, Problem> {
+pub fn expect<T, U>(done: Done<T>, pick: impl FnOnce(T) -> Option<U>) -> Result<Done<U>, Problem> {
     let Done { index, replayed, .. } = done;
     let value = pick(done.value).ok_or_else(|| {
         tracing::error!(index, "the core answered with another kind of outcome");

@@ -86,7 +86,10 @@ mod tests {
     fn only_the_same_key_opens_the_same_record() {
         let key = ReplayKey::derive("rai_pk_live_a", [1; 32]);
         let sealed = key.seal(b"sk_live_x");
-        assert_eq!(*ReplayKey::derive("rai_pk_live_a", [1; 32]).open(&sealed).unwrap(), b"sk_live_x");
+        assert_eq!(
+            *ReplayKey::derive("rai_pk_live_a", [1; 32]).open(&sealed).unwrap(),
+            b"sk_live_x"
+        );
         for (secret, record) in [("rai_pk_live_b", [1; 32]), ("rai_pk_live_a", [2; 32])] {
             assert_eq!(ReplayKey::derive(secret, record).open(&sealed), None, "{secret}");
         }
@@ -107,10 +110,15 @@ mod tests {
         }
     }
 
+    /// Computed apart from this program, from RFC 5869 and draft-irtf-cfrg-xchacha-03.
+    const SEALED: &str = "01000102030405060708090a0b0c0d0e0f1011121314151617\
+        d33fa7028c370c9496f0275042c292e87cc880e390b73743aa77498a80be";
+
     #[test]
     fn the_sealed_form_never_changes() {
         let key = ReplayKey::derive("rai_pk_live_a", [1; 32]);
         let nonce = std::array::from_fn(|place| place as u8);
-        assert_eq!(hex::encode(key.seal_with(nonce, b"attack at dawn")), "");
+        assert_eq!(hex::encode(key.seal_with(nonce, b"attack at dawn")), SEALED);
+        assert_eq!(*key.open(&hex::decode(SEALED).unwrap()).unwrap(), b"attack at dawn");
     }
 }

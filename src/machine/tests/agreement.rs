@@ -240,7 +240,7 @@ fn random_commands_reach_every_event_and_every_refusal() {
             }
         }
     }
-    assert_eq!(events.len(), 31, "{events:?}");
+    assert_eq!(events.len(), 34, "{events:?}");
     let expected = [
         "AgentKeyReplaced",
         "AgentNotActive",
@@ -249,11 +249,14 @@ fn random_commands_reach_every_event_and_every_refusal() {
         "CallerUnknown",
         "Forbidden",
         "IdTaken",
+        "IdempotencyKeyReused",
         "Invalid",
         "IssuedAtOff",
         "LastOne",
         "NonceUsed",
         "NotFound",
+        "PlanLimitReached",
+        "PlanTooSmall",
         "SignatureRequired",
         "SigningKeyDead",
         "Stale",
