@@ -91,7 +91,21 @@ pub struct Caller {
 impl Caller {
     /// Any request; `path` begins with a slash and stands at the root.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
+        self.send_with(method, path, body, &[]).await
+    }
+
+    /// The same, with these headers.
+    pub async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        headers: &[(&str, &str)],
+    ) -> Answer {
         let mut request = self.client.request(method, format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
         }
@@ -112,6 +126,10 @@ impl Caller {
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(Method::POST, path, Some(body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.send(Method::PUT, path, Some(body)).await
     }
 
     pub async fn patch(&self, path: &str, body: &Value) -> Answer {
