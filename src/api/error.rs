@@ -3,7 +3,7 @@
 //! Every detail says what happened, why, and what to do. No secret can get here: refusals carry
 //! none.
 
-use super::problem::{Code, FieldError, PlanLimit, Problem};
+use super::problem::{Code, Extension, FieldError, PlanLimit, Problem};
 use crate::{
     actors::CommandError,
     domain::{
@@ -244,7 +244,7 @@ fn plan_limit_reached(reached: PlanLimitReached) -> Problem {
     let detail = format!("The plan {plan} allows {limit} {what}, and {usage} are in use. {advice}");
     let reached = PlanLimit { quota: quota.as_str(), limit, usage, plan, upgrade_to };
     Problem {
-        plan_limit: Some(Box::new(reached)),
+        extension: Some(Box::new(Extension::PlanLimit(reached))),
         ..Problem::new(Code::PLAN_LIMIT_REACHED, detail)
     }
 }
@@ -360,11 +360,66 @@ mod tests {
             (Refusal::ApprovalNot(ApprovalStatus::Consumed), 409, "approval_consumed"),
             (Refusal::ApprovalElsewhere(()), 422, "validation_failed"),
             (Refusal::PoliciesTooExpensive(5), 422, "validation_failed"),
+            (limit_reached(Some("team")), 402, "plan_limit_reached"),
+            (too_small(), 409, "plan_too_small"),
+            (Refusal::IdempotencyKeyReused(()), 422, "idempotency_key_reused"),
         ] {
             let problem = Problem::from(CommandError::Refused(refusal));
             assert_eq!((problem.code.status, problem.code.name), (status, name));
             assert!(problem.detail.ends_with('.'), "{}", problem.detail);
         }
+    }
+
+    fn limit_reached(upgrade_to: Option<&str>) -> Refusal {
+        Refusal::PlanLimitReached(PlanLimitReached {
+            quota: Quota::Agents,
+            limit: 25,
+            usage: 25,
+            plan: "free".into(),
+            upgrade_to: upgrade_to.map(str::to_owned),
+        })
+    }
+
+    fn too_small() -> Refusal {
+        let excess = |(quota, limit, usage)| Excess { quota, limit, usage };
+        Refusal::PlanTooSmall(PlanTooSmall {
+            plan: "free".into(),
+            excess: [
+                (Quota::Agents, 2, 5),
+                (Quota::TokensPerMonth, 10, 11),
+                (Quota::Webhooks, 0, 1),
+            ]
+            .map(excess)
+            .to_vec(),
+            period_ends_at: 1_785_542_400_000,
+        })
+    }
+
+    #[test]
+    fn who_is_over_a_plan_is_told_what_to_do() {
+        for (refusal, detail) in [
+            (
+                limit_reached(Some("team")),
+                "The plan free allows 25 agents, and 25 are in use. Revoke one, or change to the \
+                 plan team with PUT /v1/billing/plan.",
+            ),
+            (
+                limit_reached(None),
+                "The plan free allows 25 agents, and 25 are in use. Revoke one; no plan on offer \
+                 allows more.",
+            ),
+            (
+                too_small(),
+                "More is in use than the plan free allows, so nothing was changed: 5 agents are in \
+                 use and 2 are allowed: revoke 3; 11 tokens were issued in this month and 10 are \
+                 allowed: wait until 2026-08-01T00:00:00Z; 1 webhooks are in use and 0 are \
+                 allowed: remove 1.",
+            ),
+        ] {
+            assert_eq!(Problem::from(refusal).detail, detail);
+        }
+        let unrecoverable = Problem::from(CommandError::Unrecoverable);
+        assert_eq!(unrecoverable.code, Code::IDEMPOTENCY_UNRECOVERABLE);
     }
 
     #[test]
