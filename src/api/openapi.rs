@@ -19,7 +19,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
     App,
-    problem::{Code, FieldError, MEDIA_TYPE, ProblemBody},
+    problem::{Code, FieldError, MEDIA_TYPE, PlanLimit, ProblemBody},
     routes, schema,
 };
 use crate::limits;
@@ -50,7 +50,7 @@ that sends it as `AuthRAI-Min-Index` to any node waits until that node has caugh
 #[derive(OpenApi)]
 #[openapi(
     info(title = "AuthRAI API", license(name = "Apache-2.0", identifier = "Apache-2.0")),
-    components(schemas(ProblemBody, FieldError)),
+    components(schemas(ProblemBody, FieldError, PlanLimit)),
     tags(
         (name = "Agents", description = "Identities of agents."),
         (name = "Tokens", description = "Short-lived, scoped tokens: issue, verify, revoke."),
@@ -262,6 +262,22 @@ fn problem_responses() -> Value {
         let codes = &mut response["content"][MEDIA_TYPE]["schema"]["properties"]["code"]["enum"];
         if let Some(codes) = codes.as_array_mut() {
             codes.push(code.name.into());
+        }
+    }
+    if let Some(over) = responses.get_mut("402") {
+        let body = &mut over["content"][MEDIA_TYPE];
+        body["schema"]["allOf"] = json!([
+            {"$ref": "#/components/schemas/Problem"},
+            {"$ref": "#/components/schemas/PlanLimit"},
+        ]);
+        for (name, value) in [
+            ("quota", json!("agents")),
+            ("limit", json!(25)),
+            ("usage", json!(25)),
+            ("plan", json!("free")),
+            ("upgrade_to", json!("team")),
+        ] {
+            body["example"][name] = value;
         }
     }
     responses.into()

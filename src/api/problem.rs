@@ -152,7 +152,7 @@ pub struct PlanLimit {
     #[schema(examples("free"))]
     pub plan: String,
     /// The least plan that would do; null if none would.
-    #[schema(examples("team"))]
+    #[schema(required, examples("team"))]
     pub upgrade_to: Option<String>,
 }
 
@@ -182,9 +182,9 @@ pub struct ProblemBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = super::schema::PolicyId, required = false)]
     pub policy_id: Option<String>,
-    /// Of a 402: `quota`, `limit`, `usage`, `plan` and `upgrade_to`.
+    /// Of a 402, whose description says so: all its members.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    #[schema(inline)]
+    #[schema(ignore)]
     pub plan_limit: Option<&'a PlanLimit>,
 }
 
