@@ -66,6 +66,12 @@ async fn every_route_that_makes_something_makes_it_once_and_answers_the_same() {
         let first = post(caller, &path, body.as_ref(), "once").await;
         let again = post(caller, &path, body.as_ref(), "once").await;
         assert_replayed(&first, &again);
+        if let Some(mut changed) = body.clone() {
+            let field = if changed["name"].is_string() { "name" } else { "intent" };
+            changed[field] = json!("something else");
+            let reused = post(caller, &path, Some(&changed), "once").await;
+            reused.expect_problem(422, "idempotency_key_reused");
+        }
         let other = post(caller, &path, body.as_ref(), "twice").await;
         assert_eq!((other.status, other.header("idempotent-replayed")), (first.status, None));
         assert_ne!(other.text, first.text, "{route}");
