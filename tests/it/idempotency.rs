@@ -217,3 +217,33 @@ async fn an_answer_outlives_a_kill() {
     assert_eq!(api.verdict(&text(&again.json(), "token")).await, "valid");
     assert_eq!(api.get("/v1/agents").await.expect(200)["total"], 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_table_takes_no_more_keys_and_everything_else_goes_on() {
+    let node = TestNode::start().await;
+    // A policy of some 500 KB, which its answer repeats: 64 MiB hold some 130 of them.
+    let patterns: Vec<String> = (0..64).map(|place| format!("{place:0>200}")).collect();
+    let rule = json!({"effect": "deny", "owners": patterns, "agents": patterns});
+    let rules = vec![rule; 19];
+    let large = json!({"name": "large", "is_active": false, "rules": rules});
+    let mut remembered = 0;
+    let full = loop {
+        let answer = post(&node.api, "/v1/policies", Some(&large), &format!("k{remembered}")).await;
+        if answer.status != 201 {
+            break answer;
+        }
+        remembered += 1;
+        assert!(remembered < 200, "the table is not bounded");
+    };
+    full.expect_problem(429, "limit_reached");
+    assert!(full.header("retry-after").is_some());
+    assert!(remembered > 100, "{remembered} answers were remembered");
+    assert_eq!(node.api.get("/v1/policies?limit=1").await.expect(200)["total"], remembered);
+    // What is remembered is replayed, and without a key there is no bound.
+    let again = post(&node.api, "/v1/policies", Some(&large), "k0").await;
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    node.api.post("/v1/policies", &large).await.expect(201);
+    let (_, other) = node.tenant("other", "live").await;
+    post(&other, "/v1/policies", Some(&large), "k0").await.expect(201);
+    node.stop().await;
+}
