@@ -21,8 +21,9 @@ use crate::{
     actors::{KeyStore, KeyStoreError, Settings, Supervisor},
     api,
     audit::AuditLog,
-    config::Config,
+    config::{Config, OfferedPlan, OfferedPlans},
     dns::Resolver,
+    domain::{Plan, PlanLimits},
     limits,
     machine::AuthMachine,
     secrets::{KeyFile, KeyFileError},
@@ -135,6 +136,7 @@ impl Server {
                 Duration::from_millis(config.dns.timeout_ms),
             ),
             recheck_domains_every: Duration::from_secs(config.dns.recheck_interval_s),
+            plans: plans(&config.plans.offered),
         })
         .await
         .map_err(|error| StartError::Actors(error.to_string()))?;
@@ -152,6 +154,10 @@ impl Server {
             issuer,
             rounds: Arc::new(api::ReadRounds::new(limits::ROUND_WAITERS_MAX)),
             stopping: stopping.clone(),
+            key_rates: Arc::new(api::KeyRates::default()),
+            address_rates: api::AddressRates::new(config.rate_limits.verify_per_address)
+                .map(Arc::new),
+            default_plan: config.plans.default.as_str().into(),
         };
         let mut server = Self {
             app,
@@ -256,6 +262,23 @@ impl Front {
 pub fn install_crypto_provider() {
     // Fails only if another call was first, with the same provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// The configured plans; the later, the higher.
+pub fn plans(offered: &OfferedPlans) -> Vec<Plan> {
+    let plan = |(rank, plan): (usize, &OfferedPlan)| Plan {
+        name: plan.name.clone(),
+        price: plan.price.clone(),
+        rank: u16::try_from(rank).unwrap_or(u16::MAX),
+        limits: PlanLimits {
+            agents: plan.agents,
+            tokens_per_month: plan.tokens_per_month,
+            webhooks: plan.webhooks,
+            requests_per_second: plan.requests_per_second,
+        },
+        is_offered: true,
+    };
+    offered.iter().enumerate().map(plan).collect()
 }
 
 fn listen(address: SocketAddr, key: &'static str) -> Result<TcpListener, StartError> {

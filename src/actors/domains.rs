@@ -112,7 +112,9 @@ impl Looker {
         });
         let done = self.proposals.propose(call, action).await?;
         match done.value {
-            Outcome::Domain(domain) => Ok(Done { index: done.index, value: domain }),
+            Outcome::Domain(domain) => {
+                Ok(Done { index: done.index, value: domain, replayed: done.replayed })
+            }
             other => {
                 Err(CommandError::Failed(format!("a domain was checked, not {other:?}")).into())
             }
@@ -219,10 +221,8 @@ impl Arguments {
     }
 
     async fn recheck(&self, domain: &DnsDomain) {
-        let call = Call {
-            actor: domain::Actor::Node(self.node),
-            request_id: format!("node-{}-{:032x}", self.node, mint::ulid()),
-        };
+        let request_id = format!("node-{}-{:032x}", self.node, mint::ulid());
+        let call = Call::new(domain::Actor::Node(self.node), request_id);
         match self.looker.look(call, domain).await {
             // The gate is for those who ask.
             Ok(_) | Err(DomainCheckError::Full(_)) => {}

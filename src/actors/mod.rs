@@ -18,7 +18,7 @@ mod supervisor;
 mod upkeep;
 
 pub use agents::{Agents, CreatedAgent, IssuedToken, NewAgent, NewToken, TokenAnswer};
-pub use call::{Call, CommandError, Done};
+pub use call::{Call, CommandError, Done, Once};
 pub use domains::{DomainCheckError, Domains};
 pub use key_store::{KeyStore, KeyStoreError};
 pub use keys::Keys;

@@ -20,7 +20,7 @@ use super::{
     slot::Slot,
     upkeep::{self, UpkeepActor},
 };
-use crate::{dns::Resolver, limits, machine::AuthMachine, verify::Views};
+use crate::{dns::Resolver, domain::Plan, limits, machine::AuthMachine, verify::Views};
 
 /// Deaths of one child after which restarts are paused between.
 const QUICK_RESTARTS_MAX: u32 = 3;
@@ -44,6 +44,8 @@ pub struct Settings {
     pub resolver: Resolver,
     /// How long a verified domain is left alone.
     pub recheck_domains_every: Duration,
+    /// The plans to offer.
+    pub plans: Vec<Plan>,
 }
 
 /// The running actors of a node.
@@ -147,7 +149,7 @@ struct Children {
 impl Children {
     fn new(settings: Settings, proposals: &Proposals, key_use: &KeyUse) -> Self {
         let Settings { node, handle, views, key_store, issuer, rotate_keys_every, .. } = settings;
-        let Settings { resolver, recheck_domains_every, .. } = settings;
+        let Settings { resolver, recheck_domains_every, plans, .. } = settings;
         let signer = Arc::new(ArcSwapOption::empty());
         let may_serve: Arc<dyn Fn() -> bool + Send + Sync> = Arc::new(move || handle.may_serve());
         let policies = policies::Arguments {
@@ -180,6 +182,7 @@ impl Children {
                 proposals: proposals.clone(),
                 views: views.clone(),
                 key_use: key_use.clone(),
+                plans,
                 may_serve: Arc::clone(&may_serve),
             },
             rechecks: domains::Arguments {

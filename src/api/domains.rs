@@ -50,7 +50,7 @@ async fn create(
     State(app): State<App>,
     JsonBody(body): JsonBody<CreateDomain>,
 ) -> Answer<Written<Domain>> {
-    let done = app.proposals.propose(caller.call(), body.into_action()).await?;
+    let done = app.proposals.propose(caller.call_once(), body.into_action()).await?;
     Ok(Written::created(expect(done, a_domain)?.map(|domain| domain.as_ref().into())))
 }
 

@@ -240,4 +240,10 @@ schemas! {
         .examples([json!("acme.example")]);
     /// How far the proof of a domain has come.
     DomainStatus = words(domain::DomainStatus::ALL.map(domain::DomainStatus::as_str));
+    /// The name of a plan.
+    PlanName = string()
+        .min_length(Some(1))
+        .max_length(Some(limits::PLAN_NAME_MAX_BYTES))
+        .pattern(Some("^[a-z0-9_-]+$"))
+        .examples([json!("unlimited")]);
 }

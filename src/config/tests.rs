@@ -166,6 +166,54 @@ fn a_dev_only_key_is_an_error_in_production() {
 }
 
 #[test]
+fn dev_offers_the_same_plans_and_starts_on_its_own() {
+    let dev = |env: &[(&str, &str)]| sources(Profile::Dev, None, env).resolve().unwrap().config;
+    let serve = resolve("", &[]).unwrap().config;
+    let config = dev(&[]);
+    assert_eq!(config.plans.offered, serve.plans.offered);
+    let names: Vec<&str> = serve.plans.offered.iter().map(|plan| plan.name.as_str()).collect();
+    assert_eq!(names, ["free", "team", "enterprise", "unlimited"]);
+    assert_eq!(serve.plans.offered.iter().next().unwrap().agents, Some(25));
+    assert_eq!(
+        (serve.plans.default.as_str(), config.plans.default.as_str()),
+        ("free", "unlimited")
+    );
+    let free = dev(&[("AUTHRAI_DEV__PLAN", "free")]);
+    assert_eq!((free.plans.default.as_str(), free.dev.plan.unwrap().as_str()), ("free", "free"));
+}
+
+#[test]
+fn a_plan_that_is_named_is_one_on_offer() {
+    for (file, env, expected) in [
+        (
+            "[plans]\ndefault = \"gold\"",
+            &[][..],
+            "FILE:2: `plans.default` is \"gold\", but it must be the name of a plan in \
+             `plans.offered`",
+        ),
+        (
+            "",
+            &[("AUTHRAI_PLANS__OFFERED", "gold requests_per_second=1 price=x")],
+            "default: `plans.default` is \"free\", but it must be the name of a plan in \
+             `plans.offered`",
+        ),
+        (
+            "",
+            &[("AUTHRAI_DEV__PLAN", "free")],
+            "environment variable AUTHRAI_DEV__PLAN: `dev.plan` is for `authrai dev` only; remove \
+             it",
+        ),
+    ] {
+        assert_eq!(complaint(file, env), expected);
+    }
+    let env = [("AUTHRAI_DEV__PLAN".to_owned(), "gold".to_owned())];
+    let mut dev = sources(Profile::Dev, None, &[]);
+    dev.env = env.to_vec();
+    let said = dev.resolve().unwrap_err().to_string();
+    assert!(said.contains("`dev.plan` is \"gold\", but it must be the name of a plan"), "{said}");
+}
+
+#[test]
 fn a_secret_is_shown_nowhere() {
     let env = [("AUTHRAI_DEV__API_KEY", "rai_pk_live_hush")];
     let resolved = sources(Profile::Dev, None, &env).resolve().unwrap();

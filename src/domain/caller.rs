@@ -55,8 +55,8 @@ impl Rule {
 
     const fn of(action: &Action) -> Self {
         use Permission::{
-            AgentsWrite, ApiKeysWrite, ApprovalsWrite, DomainsWrite, PoliciesWrite, TokensIssue,
-            TokensRevoke,
+            AgentsWrite, ApiKeysWrite, ApprovalsWrite, BillingWrite, DomainsWrite, PoliciesWrite,
+            TokensIssue, TokensRevoke,
         };
         match action {
             Action::CreateOrganization(_) | Action::CreateOperatorKey(_) => {
@@ -88,6 +88,10 @@ impl Rule {
             }
             Action::CreateDomain(_) | Action::DeleteDomain(_) => Self::tenant(DomainsWrite),
             Action::RecordDomainCheck(_) => Self { node: true, ..Self::tenant(DomainsWrite) },
+            Action::SetPlans(_) => Self { node: true, setup: true, ..Self::NOBODY },
+            Action::ChangePlan(_) => {
+                Self { operator: true, setup: true, ..Self::tenant(BillingWrite) }
+            }
         }
     }
 }

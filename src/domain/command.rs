@@ -13,6 +13,7 @@ use super::{
     Millis, OperatorKeyId, OrgId, Permissions, PolicyId, Seconds, Seen, SigningKeyId, TokenId,
     Verdict,
 };
+use super::{IdempotencyClaim, Plan};
 use crate::codec::stored_enum;
 
 stored_enum! {
@@ -39,6 +40,8 @@ pub struct Command {
     pub request_id: String,
     /// What is asked.
     pub action: Action,
+    /// What tells the request apart, if it is to be carried out once however often it is sent.
+    pub idempotency: Option<IdempotencyClaim>,
 }
 
 stored_enum! {
@@ -103,6 +106,10 @@ stored_enum! {
         121 => DeleteDomain(DomainId),
         /// What a node saw when it looked for a domain's record.
         122 => RecordDomainCheck(RecordDomainCheck),
+        /// The plans on offer, all of them.
+        130 => SetPlans(Vec<Plan>),
+        /// Another plan for an organisation.
+        131 => ChangePlan(ChangePlan),
     }
 }
 
@@ -115,6 +122,8 @@ pub struct CreateOrganization {
     pub name: String,
     /// What happens to a token request that no policy matches.
     pub default_effect: DefaultEffect,
+    /// The name of its plan, one on offer.
+    pub plan: String,
 }
 
 /// See [`Action::UpdateOrganization`]. Fields left out stay.
@@ -400,4 +409,13 @@ pub struct RecordDomainCheck {
     pub epoch: u64,
     /// What was seen.
     pub seen: Seen,
+}
+
+/// See [`Action::ChangePlan`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangePlan {
+    /// Whose plan; an API key can only change that of its own organisation.
+    pub org: OrgId,
+    /// The name of the new one.
+    pub plan: String,
 }

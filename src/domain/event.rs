@@ -9,6 +9,9 @@ use super::{
     Tenant, ThrottleKey, Throttled, TokenDetails, TokenId, Window,
 };
 
+use imbl::OrdMap;
+
+use super::{IdempotencyRecord, Plan, TokenCount};
 use crate::codec::stored_enum;
 
 /// What an event is about, for the audit log's columns and filters.
@@ -118,8 +121,8 @@ pub enum Fact {
     AgentTokensRevoked(Arc<Agent>, u64),
     /// `agent.revoked`: the agent as it is now, and how many tokens died.
     AgentRevoked(Arc<Agent>, u64),
-    /// `token.issued`
-    TokenIssued(Arc<TokenDetails>, LiveToken),
+    /// `token.issued`: the token, and how many its organisation was issued in this month, with it.
+    TokenIssued(Arc<TokenDetails>, LiveToken, TokenCount),
     /// `token.revoked`
     TokenRevoked {
         /// Which.
@@ -206,4 +209,28 @@ pub enum Fact {
     DomainDeleted(Arc<DnsDomain>),
     /// Bookkeeping, not audited: somebody looked, and the status is what it was.
     DomainChecked(Arc<DnsDomain>),
+    /// `plans.updated`: all plans, by name, as they are now.
+    PlansSet(OrdMap<String, Arc<Plan>>),
+    /// `billing.plan_upgraded`
+    PlanUpgraded {
+        /// The organisation as it is now.
+        org: Arc<Organization>,
+        /// The name of the plan that it was on.
+        from: String,
+        /// The plan that it is on.
+        to: Arc<Plan>,
+    },
+    /// `billing.plan_downgraded`
+    PlanDowngraded {
+        /// The organisation as it is now.
+        org: Arc<Organization>,
+        /// The name of the plan that it was on.
+        from: String,
+        /// The plan that it is on.
+        to: Arc<Plan>,
+    },
+    /// Bookkeeping, not audited: what a request with an `Idempotency-Key` was answered.
+    AnswerRemembered(Hash, Arc<IdempotencyRecord>),
+    /// Bookkeeping, not audited: an answer has been remembered long enough.
+    AnswerForgotten(Hash),
 }

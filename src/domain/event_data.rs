@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Actor, Agent, ApiKey, DnsDomain, Fact, LiveToken, Millis, OperatorKey, Organization,
-    SigningKey, Subject, TokenDetails, policy_data,
+    SigningKey, Subject, TokenDetails, plan_data, policy_data,
 };
 use crate::rfc3339;
 
@@ -52,6 +52,9 @@ impl Fact {
             Self::DomainFailed(_) => "domain.failed",
             Self::DomainLost(_) => "domain.lost",
             Self::DomainDeleted(_) => "domain.deleted",
+            Self::PlansSet(_) => "plans.updated",
+            Self::PlanUpgraded { .. } => "billing.plan_upgraded",
+            Self::PlanDowngraded { .. } => "billing.plan_downgraded",
             Self::ApiKeyUsed(..)
             | Self::TokenExpired(..)
             | Self::TokenForgotten(..)
@@ -66,7 +69,9 @@ impl Fact {
             | Self::NonceForgotten(..)
             | Self::DeclinedForgotten(_)
             | Self::RetiredSecretForgotten(_)
-            | Self::DomainChecked(_) => return None,
+            | Self::DomainChecked(_)
+            | Self::AnswerRemembered(..)
+            | Self::AnswerForgotten(_) => return None,
         })
     }
 
@@ -82,7 +87,7 @@ impl Fact {
             | Self::AgentRevoked(agent, _) => {
                 Subject { agent: Some(agent.id), ..Subject::default() }
             }
-            Self::TokenIssued(token, _) => {
+            Self::TokenIssued(token, ..) => {
                 Subject { agent: Some(token.agent), token: Some(token.id), policy: None }
             }
             Self::TokenRevoked { id, agent, .. } => {
@@ -137,7 +142,7 @@ impl Fact {
                     "tokens_invalidated": died,
                 }))
             }
-            Self::TokenIssued(details, live) => token(details, live),
+            Self::TokenIssued(details, live, _) => token(details, live),
             Self::TokenRevoked { revoked_at, .. } => {
                 object(json!({ "revoked_at": time(*revoked_at) }))
             }
@@ -159,6 +164,10 @@ impl Fact {
             | Self::SigningKeyRetired(key)
             | Self::SigningKeyRevoked(key) => signing_key(key),
             Self::OperatorKeyCreated(key) | Self::OperatorKeyDeleted(key, _) => operator_key(key),
+            Self::PlansSet(plans) => plan_data::catalogue(plans),
+            Self::PlanUpgraded { from, to, .. } | Self::PlanDowngraded { from, to, .. } => {
+                plan_data::change(from, to)
+            }
             Self::ApiKeyUsed(..)
             | Self::TokenExpired(..)
             | Self::TokenForgotten(..)
@@ -173,7 +182,9 @@ impl Fact {
             | Self::NonceForgotten(..)
             | Self::DeclinedForgotten(_)
             | Self::RetiredSecretForgotten(_)
-            | Self::DomainChecked(_) => Data::new(),
+            | Self::DomainChecked(_)
+            | Self::AnswerRemembered(..)
+            | Self::AnswerForgotten(_) => Data::new(),
             Self::DomainCreated(domain)
             | Self::DomainVerified(domain)
             | Self::DomainDeleted(domain) => dns_domain(domain),
@@ -223,6 +234,7 @@ fn organization(org: &Organization) -> Data {
         "organization_id": org.id.to_string(),
         "name": org.name,
         "default_effect": org.default_effect.as_str(),
+        "plan": org.plan,
     }))
 }
 

@@ -39,6 +39,12 @@ mod token;
 mod token_lists;
 mod token_request;
 
+mod billing;
+mod idempotency;
+mod period;
+mod plan;
+mod plan_data;
+
 pub use agent::{Agent, AgentStatus};
 pub use api_key::{ApiKey, PreviousSecret};
 pub use approval::{Approval, ApprovalStatus};
@@ -60,6 +66,11 @@ pub use state::{Decision, Head, State};
 pub use throttle::{Counted, ThrottleKey, Window};
 pub use token::{LiveToken, TokenDetails};
 pub use token_lists::TokenLists;
+
+pub use billing::{Excess, PlanLimitReached, PlanTooSmall, TokenCount, Usage};
+pub use idempotency::{Answered, IdempotencyClaim, IdempotencyRecord, Remembered};
+pub use period::Period;
+pub use plan::{Plan, PlanLimits, Quota};
 
 /// Milliseconds since the Unix epoch.
 pub type Millis = u64;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{AgentStatus, ApprovalStatus, DomainId, Seconds};
+use super::{PlanLimitReached, PlanTooSmall};
 use crate::codec::stored_enum;
 
 stored_enum! {
@@ -89,6 +90,12 @@ stored_enum! {
         36 => DomainHeld(()),
         /// Somebody else has looked at the domain since: look again.
         37 => DomainCheckStale(()),
+        /// The organisation's plan allows no more.
+        40 => PlanLimitReached(PlanLimitReached),
+        /// The plan asked for allows less than is used.
+        41 => PlanTooSmall(PlanTooSmall),
+        /// The `Idempotency-Key` was sent with another request before.
+        42 => IdempotencyKeyReused(()),
     }
 }
 

@@ -18,3 +18,8 @@ mod process;
 mod readme;
 mod signatures;
 mod tidy;
+
+mod billing;
+mod idempotency;
+mod limits_page;
+mod rate_limits;

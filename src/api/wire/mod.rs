@@ -8,6 +8,7 @@ pub mod agent;
 pub mod api_key;
 pub mod approval;
 pub mod audit;
+pub mod billing;
 pub mod cluster;
 pub mod domain;
 pub mod organization;

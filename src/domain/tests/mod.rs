@@ -14,3 +14,7 @@ mod policy;
 mod signing_key;
 mod token;
 pub(crate) mod world;
+
+mod billing;
+pub(crate) mod golden_plans;
+mod idempotency;

@@ -257,7 +257,7 @@ fn random_commands_reach_every_event_and_every_refusal() {
             }
         }
     }
-    assert_eq!(events.len(), 36, "{events:?}");
+    assert_eq!(events.len(), 39, "{events:?}");
     let expected = [
         "AgentKeyReplaced",
         "AgentNotActive",
@@ -269,11 +269,14 @@ fn random_commands_reach_every_event_and_every_refusal() {
         "DomainListed",
         "Forbidden",
         "IdTaken",
+        "IdempotencyKeyReused",
         "Invalid",
         "IssuedAtOff",
         "LastOne",
         "NonceUsed",
         "NotFound",
+        "PlanLimitReached",
+        "PlanTooSmall",
         "SignatureRequired",
         "SigningKeyDead",
         "Stale",

@@ -183,7 +183,7 @@ fn organizations() -> impl Strategy<Value = Action> {
     let effect = || select(vec![DefaultEffect::Allow, DefaultEffect::Deny]);
     prop_oneof![
         (0u128..4, text(), effect()).prop_map(|(id, name, default_effect)| {
-            Action::CreateOrganization(CreateOrganization { id: org(id), name, default_effect })
+            Action::CreateOrganization(CreateOrganization { name, default_effect, ..new_org(id) })
         }),
         (1u128..4, option::of(text()), option::of(effect())).prop_map(
             |(id, name, default_effect)| {
@@ -435,6 +435,31 @@ fn domains() -> impl Strategy<Value = Action> {
     ]
 }
 
+fn plans() -> impl Strategy<Value = Action> {
+    let name = || select(vec!["tiny", "small", "big", "other", "No Name"]);
+    let most = option::weighted(0.7, prop_oneof![8 => 0u64..40, 1 => Just(u64::MAX)]);
+    let set = vec((name(), most), 1..5).prop_map(|plans| {
+        let ranked = plans.into_iter().zip(0..);
+        Action::SetPlans(ranked.map(|((name, most), rank)| new_plan(name, rank, most)).collect())
+    });
+    prop_oneof![
+        1 => set,
+        2 => (1u128..4, name()).prop_map(|(id, plan)| {
+            Action::ChangePlan(ChangePlan { org: org(id), plan: plan.into() })
+        }),
+    ]
+}
+
+fn claim() -> impl Strategy<Value = IdempotencyClaim> {
+    let large = crate::limits::IDEMPOTENCY_ANSWER_MAX_BYTES as usize;
+    let sealed = prop_oneof![20 => vec(any::<u8>(), 0..4), 1 => Just(vec![0; large])];
+    (0u8..24, 0u8..3, sealed).prop_map(|(record, request, sealed)| IdempotencyClaim {
+        record: hash(record),
+        request: hash(request),
+        sealed,
+    })
+}
+
 /// Whoever is likely to be let do this, mostly; anyone, now and then.
 fn asked_by(action: Action) -> impl Strategy<Value = (Actor, Action)> {
     let likely = match &action {
@@ -449,6 +474,7 @@ fn asked_by(action: Action) -> impl Strategy<Value = (Actor, Action)> {
         Action::TouchApiKeys(_)
         | Action::RegisterSigningKey(_)
         | Action::RetireSigningKey(_)
+        | Action::SetPlans(_)
         | Action::Tick(()) => vec![NODE],
         Action::RecordDomainCheck(_) => vec![ALICE, BOB, NODE],
         _ => vec![ALICE, ALICE, ALICE_TEST, BOB],
@@ -467,12 +493,13 @@ pub(super) fn step() -> BoxedStrategy<Step> {
         12 => approvals().boxed(),
         7 => others().boxed(),
         8 => domains().boxed(),
+        3 => plans().boxed(),
     ];
     let request_id = prop_oneof![20 => Just("req".to_owned()), 1 => text()];
-    (jump(), action.prop_flat_map(asked_by).boxed(), request_id)
-        .prop_map(|(jump, (actor, action), request_id)| Step {
+    (jump(), action.prop_flat_map(asked_by).boxed(), request_id, option::weighted(0.3, claim()))
+        .prop_map(|(jump, (actor, action), request_id, idempotency)| Step {
             jump,
-            command: Command { actor, request_id, action },
+            command: Command { actor, request_id, action, idempotency },
         })
         .boxed()
 }

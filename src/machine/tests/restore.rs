@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::{
-    Action, OrgId, TokenRef,
+    Action, IdempotencyClaim, OrgId, TokenRef,
     tests::{dns_domain::new_domain, world::*},
 };
 
@@ -18,6 +18,10 @@ fn machine() -> AuthMachine {
     for (index, action) in (100..).zip([second, end, delete, domain]) {
         apply(&mut machine, index, T0, &command(ALICE, action)).reply.expect("accepted");
     }
+    let claim = IdempotencyClaim { record: hash(1), request: hash(2), sealed: vec![3] };
+    let once = command(ALICE, Action::CreateAgent(new_agent(9)));
+    let once = Command { idempotency: Some(claim), ..once };
+    apply(&mut machine, 104, T0, &once).reply.expect("accepted");
     machine
 }
 
@@ -58,7 +62,8 @@ fn a_snapshot_holds_every_kind_of_record_and_reads_back() {
     assert_eq!(joined(&magic, &frames), bytes);
     let mut tags: Vec<u8> = frames.iter().map(|frame| frame[1]).collect();
     tags.dedup();
-    assert_eq!(tags, (1..=11).chain([40, 12]).collect::<Vec<u8>>());
+    let last = [40, 45, 46, 47, 12];
+    assert_eq!(tags, (1..=11).chain(last).collect::<Vec<u8>>());
     assert_eq!(restored(&bytes).state(), machine.state());
 }
 
@@ -129,7 +134,10 @@ fn heads_are_those_of_the_chains() {
     let heads = machine.heads();
     assert_eq!(heads.len(), machine.state().heads.len());
     let system = crate::domain::Tenant::live(OrgId::SYSTEM).chain_key();
-    assert!(heads.contains(&(system, 4)), "an operator key, two organisations, a signing key");
+    assert!(
+        heads.contains(&(system, 5)),
+        "an operator key, plans, two organisations, a signing key"
+    );
 }
 
 #[test]
