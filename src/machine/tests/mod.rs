@@ -2,6 +2,7 @@
 
 mod agreement;
 mod commands;
+mod domain_commands;
 mod golden;
 mod memory;
 mod restore;
