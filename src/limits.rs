@@ -203,6 +203,8 @@ pub const THROTTLE_WINDOWS_MAX: usize = 5_000_000;
 pub const DOMAINS_PER_ORGANIZATION_MAX: usize = 100;
 /// Longest name of a domain: what DNS allows, less the label of the challenge.
 pub const DOMAIN_NAME_MAX_BYTES: usize = 234;
+/// Longest text that is looked at as a domain's name: one in ASCII grows from at most so much.
+pub const DOMAIN_TEXT_MAX_BYTES: usize = 4 * DOMAIN_NAME_MAX_BYTES;
 /// Longest label of a name in the DNS.
 pub const DOMAIN_LABEL_MAX_BYTES: usize = 63;
 /// Most TXT records that are kept of what was seen at a domain.

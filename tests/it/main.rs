@@ -11,6 +11,7 @@ mod cli;
 mod crash;
 mod dns;
 mod domains;
+mod domains_page;
 mod export;
 mod harness;
 mod policies;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
+use super::{domain_commands, plan_commands};
 use crate::domain::{tests::world::*, *};
 
 /// A command, and how far the leader's clock jumps before it.
@@ -59,7 +60,7 @@ impl Step {
                 let some = state.tokens.keys().nth(usize::from(hash[0]) % count);
                 *hash = some.copied().unwrap_or(*hash);
             }
-            Action::RecordDomainCheck(check) => look_at_some(state, check),
+            Action::RecordDomainCheck(check) => domain_commands::look_at_some(state, check),
             _ => {}
         }
         command
@@ -78,19 +79,6 @@ fn collect_some(state: &State, new: &mut IssueToken) {
     new.intent.clone_from(&some.intent);
     new.expires_at = new.issued_at.saturating_add(some.ttl_s);
     new.judged.verdict.end = End::RequireApproval(some.rule);
-}
-
-/// Looks at a domain that is there, mostly at its present epoch, and sees its record where a text
-/// was seen.
-fn look_at_some(state: &State, check: &mut RecordDomainCheck) {
-    let count = state.domains.len().max(1);
-    let Some(some) = state.domains.values().nth(usize::from(check.id[15]) % count) else { return };
-    check.domain = some.id;
-    check.challenge = some.challenge;
-    check.epoch += some.epoch;
-    if let Seen::Texts(texts) = &mut check.seen {
-        texts.push(some.txt_value());
-    }
 }
 
 /// Moves what a request was judged by, and its signature, to what the log has come to; now and then
@@ -137,7 +125,7 @@ fn jump() -> impl Strategy<Value = Jump> {
     ]
 }
 
-fn text() -> impl Strategy<Value = String> {
+pub(super) fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         8 => "[a-z]{1,8}",
         1 => Just(String::new()),
@@ -406,60 +394,6 @@ fn others() -> impl Strategy<Value = Action> {
     ]
 }
 
-fn domains() -> impl Strategy<Value = Action> {
-    let id = || (1u128..6).prop_map(DomainId::from_ulid);
-    let name = || {
-        prop_oneof![
-            9 => "[ab]\\.example",
-            1 => text(),
-        ]
-    };
-    let seen = || {
-        prop_oneof![
-            6 => Just(Seen::Texts(Vec::new())),
-            1 => vec(text(), 0..10).prop_map(Seen::Texts),
-            1 => Just(Seen::NoTexts(())),
-            3 => Just(Seen::NoName(())),
-        ]
-    };
-    let look = (any::<[u8; 16]>(), prop_oneof![9 => Just(0), 1 => 1u64..3], seen());
-    prop_oneof![
-        4 => (id(), name(), 0u8..4).prop_map(|(id, name, challenge)| {
-            Action::CreateDomain(CreateDomain { id, name, challenge: [challenge; 32] })
-        }),
-        8 => look.prop_map(|(id, epoch, seen)| {
-            let (domain, challenge) = (DomainId::from_ulid(0), [0; 32]);
-            Action::RecordDomainCheck(RecordDomainCheck { id, domain, challenge, epoch, seen })
-        }),
-        1 => id().prop_map(Action::DeleteDomain),
-    ]
-}
-
-fn plans() -> impl Strategy<Value = Action> {
-    let name = || select(vec!["tiny", "small", "big", "other", "No Name"]);
-    let most = option::weighted(0.7, prop_oneof![8 => 0u64..40, 1 => Just(u64::MAX)]);
-    let set = vec((name(), most), 1..5).prop_map(|plans| {
-        let ranked = plans.into_iter().zip(0..);
-        Action::SetPlans(ranked.map(|((name, most), rank)| new_plan(name, rank, most)).collect())
-    });
-    prop_oneof![
-        1 => set,
-        2 => (1u128..4, name()).prop_map(|(id, plan)| {
-            Action::ChangePlan(ChangePlan { org: org(id), plan: plan.into() })
-        }),
-    ]
-}
-
-fn claim() -> impl Strategy<Value = IdempotencyClaim> {
-    let large = crate::limits::IDEMPOTENCY_ANSWER_MAX_BYTES as usize;
-    let sealed = prop_oneof![20 => vec(any::<u8>(), 0..4), 1 => Just(vec![0; large])];
-    (0u8..24, 0u8..3, sealed).prop_map(|(record, request, sealed)| IdempotencyClaim {
-        record: hash(record),
-        request: hash(request),
-        sealed,
-    })
-}
-
 /// Whoever is likely to be let do this, mostly; anyone, now and then.
 fn asked_by(action: Action) -> impl Strategy<Value = (Actor, Action)> {
     let likely = match &action {
@@ -492,11 +426,16 @@ pub(super) fn step() -> BoxedStrategy<Step> {
         4 => policies().boxed(),
         12 => approvals().boxed(),
         7 => others().boxed(),
-        8 => domains().boxed(),
-        3 => plans().boxed(),
+        8 => domain_commands::domains().boxed(),
+        3 => plan_commands::plans().boxed(),
     ];
     let request_id = prop_oneof![20 => Just("req".to_owned()), 1 => text()];
-    (jump(), action.prop_flat_map(asked_by).boxed(), request_id, option::weighted(0.3, claim()))
+    (
+        jump(),
+        action.prop_flat_map(asked_by).boxed(),
+        request_id,
+        option::weighted(0.3, plan_commands::claim()),
+    )
         .prop_map(|(jump, (actor, action), request_id, idempotency)| Step {
             jump,
             command: Command { actor, request_id, action, idempotency },
