@@ -116,9 +116,11 @@ fn evaluate(criterion: &mut Criterion) {
     group.bench_function("sign a token", |bencher| {
         bencher.iter(|| signer.sign(Prefix::Live, black_box(&claims)));
     });
-    for kind in ["patterns", "conditions"] {
+    type Kind = (&'static str, fn(usize) -> RuleDraft);
+    let kinds: [Kind; 2] = [("patterns", patterns), ("conditions", condition)];
+    for (kind, rule) in kinds {
         for size in SIZES {
-            let set = set(size, if kind == "patterns" { patterns } else { condition });
+            let set = set(size, rule);
             let name = format!("{} rules of {kind}", size * RULES);
             group.bench_function(name, |bencher| {
                 bencher.iter(|| {

@@ -8,6 +8,7 @@
 
 use std::{
     collections::BTreeMap,
+    hash::Hash,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     num::NonZeroU32,
     sync::{
@@ -62,13 +63,13 @@ impl Standing {
 }
 
 /// A table of buckets of one size.
-struct Buckets<K: Ord + std::hash::Hash + Eq + Clone> {
+struct Buckets<K: Hash + Eq + Clone> {
     per_second: u32,
     limiter: RateLimiter<K, DashMapStateStore<K>, DefaultClock, StateInformationMiddleware>,
     swept_at_ms: AtomicU64,
 }
 
-impl<K: Ord + std::hash::Hash + Eq + Clone> Buckets<K> {
+impl<K: Hash + Eq + Clone> Buckets<K> {
     fn new(per_second: NonZeroU32) -> Self {
         let limiter = RateLimiter::dashmap(Quota::per_second(per_second));
         Self {
