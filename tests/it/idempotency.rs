@@ -55,6 +55,7 @@ async fn every_route_that_makes_something_makes_it_once_and_answers_the_same() {
         (&node.api, "/v1/agents", "", Some(an_agent())),
         (&node.api, "/v1/tokens", "", Some(token)),
         (&node.api, "/v1/policies", "", Some(policy)),
+        (&node.api, "/v1/domains", "", Some(json!({"domain": "a.example"}))),
         (&node.api, "/v1/api-keys", "", Some(key.clone())),
         (&node.api, "/v1/agents/{id}/rotate-key", agent.as_str(), None),
         (&node.api, "/v1/api-keys/{id}/rotate", rotated.as_str(), None),
@@ -67,11 +68,14 @@ async fn every_route_that_makes_something_makes_it_once_and_answers_the_same() {
         let again = post(caller, &path, body.as_ref(), "once").await;
         assert_replayed(&first, &again);
         if let Some(mut changed) = body.clone() {
-            let field = if changed["name"].is_string() { "name" } else { "intent" };
-            changed[field] = json!("something else");
+            let fields = ["name", "domain", "intent"];
+            let field = fields.into_iter().find(|name| changed[name].is_string());
+            changed[field.unwrap_or("intent")] = json!("b.example");
             let reused = post(caller, &path, Some(&changed), "once").await;
             reused.expect_problem(422, "idempotency_key_reused");
         }
+        // An organisation has a domain once.
+        let body = if route == "/v1/domains" { Some(json!({"domain": "c.example"})) } else { body };
         let other = post(caller, &path, body.as_ref(), "twice").await;
         assert_eq!((other.status, other.header("idempotent-replayed")), (first.status, None));
         assert_ne!(other.text, first.text, "{route}");
