@@ -83,14 +83,18 @@ impl Proposals {
     ) -> Result<Done<(Outcome, Option<Shown>)>, CommandError> {
         let Call { actor, request_id, once } = call;
         let idempotency = once.as_ref().map(|once| once.claim(shown.as_ref()));
+        let own_seal = idempotency.as_ref().map(|claim| claim.sealed.clone()).unwrap_or_default();
         let command = Command { actor, request_id, action, idempotency };
         let deadline = Duration::from_millis(limits::PROPOSAL_DEADLINE_MS);
         let committed = self.handle.propose(command, deadline).await?;
         let index = committed.index;
         match committed.reply {
             Ok(Outcome::Replayed(answered)) => {
+                // A command that was applied twice, because its fate was not known, meets itself;
+                // no two seals are alike.
+                let replayed = answered.sealed.is_empty() || answered.sealed != own_seal;
                 let value = replay(once.as_ref(), &answered)?;
-                Ok(Done { index, value, replayed: true })
+                Ok(Done { index, value, replayed })
             }
             Ok(Outcome::Refused(refusal)) | Err(refusal) => Err(CommandError::Refused(refusal)),
             Ok(outcome) => Ok(Done { index, value: (outcome, shown), replayed: false }),

@@ -246,10 +246,10 @@ impl Values {
 
     /// A plan that is named has to be one of those on offer.
     fn check_plans(&mut self, config: &Config) {
-        let named = [
-            ("plans.default", Some(&config.plans.default)),
-            ("dev.plan", config.dev.plan.as_ref()),
-        ];
+        let default = Some(&config.plans.default);
+        let dev = config.dev.plan.as_ref();
+        // The default of `authrai dev` follows `dev.plan`, which is to be named once.
+        let named = [("dev.plan", dev), ("plans.default", default.filter(|_| default != dev))];
         for (name, plan) in named {
             let Some(plan) = plan.filter(|plan| !config.plans.offered.contains(plan)) else {
                 continue;

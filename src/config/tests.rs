@@ -209,8 +209,11 @@ fn a_plan_that_is_named_is_one_on_offer() {
     let env = [("AUTHRAI_DEV__PLAN".to_owned(), "gold".to_owned())];
     let mut dev = sources(Profile::Dev, None, &[]);
     dev.env = env.to_vec();
-    let said = dev.resolve().unwrap_err().to_string();
-    assert!(said.contains("`dev.plan` is \"gold\", but it must be the name of a plan"), "{said}");
+    assert_eq!(
+        dev.resolve().unwrap_err().to_string(),
+        "environment variable AUTHRAI_DEV__PLAN: `dev.plan` is \"gold\", but it must be the name of \
+         a plan in `plans.offered`"
+    );
 }
 
 #[test]
