@@ -12,14 +12,15 @@ use tokio::{sync::Semaphore, task::JoinHandle};
 use tracing::{error, warn};
 
 use super::{
-    Agents, KeyStore, KeyUse, Keys, Policies, Proposals,
+    Agents, Domains, KeyStore, KeyUse, Keys, Policies, Proposals,
     agents::{self, AgentsActor},
+    domains::{self, Looker, RechecksActor},
     keys::{self, KeysActor},
     policies::{self, PoliciesActor},
     slot::Slot,
     upkeep::{self, UpkeepActor},
 };
-use crate::{limits, machine::AuthMachine, verify::Views};
+use crate::{dns::Resolver, domain::Plan, limits, machine::AuthMachine, verify::Views};
 
 /// Deaths of one child after which restarts are paused between.
 const QUICK_RESTARTS_MAX: u32 = 3;
@@ -39,6 +40,12 @@ pub struct Settings {
     pub issuer: Arc<str>,
     /// Age at which a signing key is replaced.
     pub rotate_keys_every: Duration,
+    /// What asks the DNS.
+    pub resolver: Resolver,
+    /// How long a verified domain is left alone.
+    pub recheck_domains_every: Duration,
+    /// The plans to offer.
+    pub plans: Vec<Plan>,
 }
 
 /// The running actors of a node.
@@ -56,6 +63,8 @@ pub struct Supervisor {
     pub keys: Keys,
     /// Where uses of API keys are noted.
     pub key_use: KeyUse,
+    /// Checks of domains.
+    pub domains: Domains,
 }
 
 impl Supervisor {
@@ -74,6 +83,7 @@ impl Supervisor {
             finished,
             policies: children.agents.policies.clone(),
             agents: Agents::new(children.agents_slot.clone(), proposals.clone()),
+            domains: Domains::new(children.rechecks.looker.clone()),
             keys: Keys::new(children.keys_slot.clone(), Arc::clone(&children.keys.signer)),
             children,
             proposals,
@@ -117,9 +127,11 @@ enum Child {
     Keys,
     Policies,
     Upkeep,
+    Rechecks,
 }
 
-const CHILDREN: [Child; 4] = [Child::Keys, Child::Policies, Child::Agents, Child::Upkeep];
+const CHILDREN: [Child; 5] =
+    [Child::Keys, Child::Policies, Child::Agents, Child::Upkeep, Child::Rechecks];
 
 /// How each child is started, and where it is then found.
 #[derive(Clone)]
@@ -131,11 +143,13 @@ struct Children {
     policies: policies::Arguments,
     policies_slot: Slot<policies::Message>,
     upkeep: upkeep::Arguments,
+    rechecks: domains::Arguments,
 }
 
 impl Children {
     fn new(settings: Settings, proposals: &Proposals, key_use: &KeyUse) -> Self {
-        let Settings { node, handle, views, key_store, issuer, rotate_keys_every } = settings;
+        let Settings { node, handle, views, key_store, issuer, rotate_keys_every, .. } = settings;
+        let Settings { resolver, recheck_domains_every, plans, .. } = settings;
         let signer = Arc::new(ArcSwapOption::empty());
         let may_serve: Arc<dyn Fn() -> bool + Send + Sync> = Arc::new(move || handle.may_serve());
         let policies = policies::Arguments {
@@ -166,8 +180,15 @@ impl Children {
             upkeep: upkeep::Arguments {
                 node,
                 proposals: proposals.clone(),
-                views,
+                views: views.clone(),
                 key_use: key_use.clone(),
+                plans,
+                may_serve: Arc::clone(&may_serve),
+            },
+            rechecks: domains::Arguments {
+                node,
+                looker: Looker { resolver, proposals: proposals.clone(), views },
+                every: recheck_domains_every,
                 may_serve,
             },
         }
@@ -199,6 +220,11 @@ impl Children {
             Child::Upkeep => {
                 let (actor, _) =
                     Actor::spawn_linked(None, UpkeepActor, self.upkeep.clone(), root).await?;
+                Ok(actor.get_id())
+            }
+            Child::Rechecks => {
+                let (actor, _) =
+                    Actor::spawn_linked(None, RechecksActor, self.rechecks.clone(), root).await?;
                 Ok(actor.get_id())
             }
         }

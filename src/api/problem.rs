@@ -76,6 +76,8 @@ codes! {
     409 AGENT_REVOKED = "agent_revoked", "The agent is revoked";
     409 AGENT_KEY_REPLACED = "agent_key_replaced", "The agent's key was replaced";
     409 LAST_ONE = "last_one", "The last one cannot be removed";
+    409 DOMAIN_EXISTS = "domain_exists", "The organisation has this domain already";
+    409 DOMAIN_TAKEN = "domain_taken", "Another organisation holds this domain";
     409 CONFLICT = "conflict", "In conflict with the present state";
     413 BODY_TOO_LARGE = "body_too_large", "The body is too large";
     422 VALIDATION_FAILED = "validation_failed", "The request is not valid";
@@ -84,6 +86,7 @@ codes! {
     429 LIMIT_REACHED = "limit_reached", "A limit of the system is reached";
     500 INTERNAL_ERROR = "internal_error", "Something went wrong inside";
     500 AUDIT_DAMAGED = "audit_damaged", "The audit log is damaged";
+    502 DNS_FAILED = "dns_failed", "The DNS has no answer";
     503 VERIFICATION_UNAVAILABLE = "verification_unavailable", "This node cannot answer safely now";
     503 INDEX_NOT_REACHED = "index_not_reached", "This node is still behind";
     503 OVERLOADED = "overloaded", "Too much work at once";
@@ -91,6 +94,11 @@ codes! {
     503 OUTCOME_UNKNOWN = "outcome_unknown", "Whether it happened is not known";
     503 SHUTTING_DOWN = "shutting_down", "This node is shutting down";
     503 NOT_READY = "not_ready", "This node is not ready";
+    402 PLAN_LIMIT_REACHED = "plan_limit_reached", "The plan allows no more";
+    409 PLAN_TOO_SMALL = "plan_too_small", "More is in use than that plan allows";
+    409 IDEMPOTENCY_UNRECOVERABLE = "idempotency_unrecoverable", "The secret cannot be shown again";
+    422 IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused", "The key was sent with another request";
+    429 RATE_LIMITED = "rate_limited", "Too many requests";
     503 TIMED_OUT = "timed_out", "It took too long";
 }
 
@@ -114,12 +122,41 @@ pub struct Problem {
     pub detail: Cow<'static, str>,
     /// The faulty fields, of a 422 or a 400.
     pub errors: Vec<FieldError>,
-    /// The policy that refused.
-    pub policy_id: Option<Box<PolicyId>>,
+    /// What only some kinds say.
+    pub extension: Option<Box<Extension>>,
     /// After how many seconds another try makes sense.
     pub retry_after_s: Option<u32>,
     /// The challenge of a 401.
     pub challenge: Option<&'static str>,
+}
+
+/// Members that only some kinds of problems have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Extension {
+    /// The policy that refused.
+    Policy(PolicyId),
+    /// The limit that is reached.
+    PlanLimit(PlanLimit),
+}
+
+/// The limit of a plan that is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PlanLimit {
+    /// What there is no more of: `agents`, `tokens_per_month` or `webhooks`.
+    #[schema(examples("agents"))]
+    pub quota: &'static str,
+    /// How much the plan allows.
+    #[schema(examples(25))]
+    pub limit: u64,
+    /// How much is in use.
+    #[schema(examples(25))]
+    pub usage: u64,
+    /// The organisation's plan.
+    #[schema(examples("free"))]
+    pub plan: String,
+    /// The least plan that would do; null if none would.
+    #[schema(required, examples("team"))]
+    pub upgrade_to: Option<String>,
 }
 
 /// The problem as it stands in a body.
@@ -148,6 +185,10 @@ pub struct ProblemBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = super::schema::PolicyId, required = false)]
     pub policy_id: Option<String>,
+    /// Of a 402, whose description says so: all its members.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
+    pub plan_limit: Option<&'a PlanLimit>,
 }
 
 impl Problem {
@@ -156,7 +197,7 @@ impl Problem {
         let retry_after_s = (code.status == 503 || code.status == 429).then_some(1);
         let challenge = (code.status == 401).then_some("Bearer realm=\"authrai\"");
         let detail = detail.into();
-        Self { code, detail, errors: Vec::new(), policy_id: None, retry_after_s, challenge }
+        Self { code, detail, errors: Vec::new(), extension: None, retry_after_s, challenge }
     }
 
     /// A request that is well-formed but wrong in these fields.
@@ -182,7 +223,7 @@ impl Problem {
     /// Names the policy that refused.
     #[must_use]
     pub fn by_policy(self, policy_id: Option<PolicyId>) -> Self {
-        Self { policy_id: policy_id.map(Box::new), ..self }
+        Self { extension: policy_id.map(|id| Box::new(Extension::Policy(id))), ..self }
     }
 
     /// Says when another try makes sense.
@@ -193,6 +234,11 @@ impl Problem {
 
     /// The bytes of the body.
     fn body(&self, request_id: &str) -> Vec<u8> {
+        let (policy_id, plan_limit) = match self.extension.as_deref() {
+            Some(Extension::Policy(id)) => (Some(id.to_string()), None),
+            Some(Extension::PlanLimit(limit)) => (None, Some(limit)),
+            None => (None, None),
+        };
         let body = ProblemBody {
             kind: format!("urn:authrai:problem:{}", self.code.name),
             title: self.code.title,
@@ -201,7 +247,8 @@ impl Problem {
             code: self.code.name,
             request_id,
             errors: &self.errors,
-            policy_id: self.policy_id.as_ref().map(ToString::to_string),
+            policy_id,
+            plan_limit,
         };
         serde_json::to_vec(&body).unwrap_or_default()
     }
@@ -275,6 +322,40 @@ mod tests {
                 "errors": [
                     {"field": "ttl", "message": "must be between 1 and 86400 seconds; got 0"}
                 ],
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn a_limit_of_a_plan_stands_beside_the_other_members() {
+        let limit = PlanLimit {
+            quota: "agents",
+            limit: 25,
+            usage: 25,
+            plan: "free".into(),
+            upgrade_to: None,
+        };
+        let problem = Problem {
+            extension: Some(Box::new(Extension::PlanLimit(limit))),
+            ..Problem::new(Code::PLAN_LIMIT_REACHED, "x")
+        };
+        let response = problem.write_to(Response::default(), "req-1");
+        let bytes = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(
+            body,
+            serde_json::json!({
+                "type": "urn:authrai:problem:plan_limit_reached",
+                "title": "The plan allows no more",
+                "status": 402,
+                "detail": "x",
+                "code": "plan_limit_reached",
+                "request_id": "req-1",
+                "quota": "agents",
+                "limit": 25,
+                "usage": 25,
+                "plan": "free",
+                "upgrade_to": null,
             })
         );
     }

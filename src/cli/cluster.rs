@@ -9,7 +9,7 @@ use tracing::info;
 
 use crate::config::{Config, Profile};
 use crate::secrets::Secret;
-use crate::server::{Founding, Server};
+use crate::server::{Founding, Server, plans};
 use crate::setup;
 
 use super::certs::{self, Certs};
@@ -125,7 +125,12 @@ async fn init(init: Init) -> Result<(), Failure> {
 
     let server = Server::start(&config, Founding::Allowed).await?;
     let app = server.app();
-    let operator_key = setup::first_operator_key(&app.proposals, &app.views).await;
+    let plans = plans(&config.plans.offered);
+    let operator_key = async {
+        setup::plans(&app.proposals, &app.views, &plans).await?;
+        setup::first_operator_key(&app.proposals, &app.views).await
+    };
+    let operator_key = operator_key.await;
     server.stop().await?;
     match operator_key? {
         Some(key) => print(&what_next(&config, &public_url, &key)),

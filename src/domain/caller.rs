@@ -55,7 +55,8 @@ impl Rule {
 
     const fn of(action: &Action) -> Self {
         use Permission::{
-            AgentsWrite, ApiKeysWrite, ApprovalsWrite, PoliciesWrite, TokensIssue, TokensRevoke,
+            AgentsWrite, ApiKeysWrite, ApprovalsWrite, BillingWrite, DomainsWrite, PoliciesWrite,
+            TokensIssue, TokensRevoke,
         };
         match action {
             Action::CreateOrganization(_) | Action::CreateOperatorKey(_) => {
@@ -84,6 +85,12 @@ impl Rule {
             Action::RetireSigningKey(_) => Self { operator: true, node: true, ..Self::NOBODY },
             Action::RegisterSigningKey(_) | Action::TouchApiKeys(_) | Action::Tick(()) => {
                 Self { node: true, ..Self::NOBODY }
+            }
+            Action::CreateDomain(_) | Action::DeleteDomain(_) => Self::tenant(DomainsWrite),
+            Action::RecordDomainCheck(_) => Self { node: true, ..Self::tenant(DomainsWrite) },
+            Action::SetPlans(_) => Self { node: true, setup: true, ..Self::NOBODY },
+            Action::ChangePlan(_) => {
+                Self { operator: true, setup: true, ..Self::tenant(BillingWrite) }
             }
         }
     }

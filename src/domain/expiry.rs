@@ -26,6 +26,7 @@ pub(super) fn tick(state: &State, at: Millis) -> Decision {
         .chain(state.ended_windows(at))
         .chain(state.stale_nonces(at))
         .chain(state.old_declined(at))
+        .chain(state.old_answers(at))
         .map(system)
         .chain(state.due_approvals(at))
         .take(limits::PRUNE_BATCH_MAX)
@@ -59,6 +60,7 @@ impl State {
             || self.ended_windows(at).next().is_some()
             || self.stale_nonces(at).next().is_some()
             || self.old_declined(at).next().is_some()
+            || self.old_answers(at).next().is_some()
             || self.due_approvals(at).next().is_some()
             || self.signing_keys.values().any(|key| is_forgettable(key, at))
     }

@@ -15,6 +15,7 @@ mod caller;
 mod change;
 mod command;
 mod declined;
+mod dns_domain;
 mod event;
 mod event_data;
 mod expiry;
@@ -38,10 +39,17 @@ mod token;
 mod token_lists;
 mod token_request;
 
+mod billing;
+mod idempotency;
+mod period;
+mod plan;
+mod plan_data;
+
 pub use agent::{Agent, AgentStatus};
 pub use api_key::{ApiKey, PreviousSecret};
 pub use approval::{Approval, ApprovalStatus};
 pub use command::*;
+pub use dns_domain::{DnsDomain, DomainStatus, Seen};
 pub use event::{Denial, DenialReason, Event, Fact, Subject};
 pub use id::*;
 pub use operator_key::OperatorKey;
@@ -58,6 +66,11 @@ pub use state::{Decision, Head, State};
 pub use throttle::{Counted, ThrottleKey, Window};
 pub use token::{LiveToken, TokenDetails};
 pub use token_lists::TokenLists;
+
+pub use billing::{Excess, PlanLimitReached, PlanTooSmall, TokenCount, Usage};
+pub use idempotency::{Answered, IdempotencyClaim, IdempotencyRecord, Remembered};
+pub use period::Period;
+pub use plan::{Plan, PlanLimits, Quota};
 
 /// Milliseconds since the Unix epoch.
 pub type Millis = u64;

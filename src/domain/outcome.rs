@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::Answered;
 use super::{
-    Agent, AgentId, ApiKey, Approval, Millis, OperatorKey, Organization, Policy, Refusal, RuleRef,
-    Seconds, SigningKey, TokenDetails, TokenId,
+    Agent, AgentId, ApiKey, Approval, DnsDomain, Millis, OperatorKey, Organization, Policy,
+    Refusal, RuleRef, Seconds, SigningKey, TokenDetails, TokenId,
 };
 use crate::codec::stored_enum;
 
@@ -46,6 +47,20 @@ stored_enum! {
         15 => ApprovalPending(Arc<Approval>),
         /// Refused, and yet something happened: the request's nonce is used up.
         16 => Refused(Refusal),
+        /// The domain as it is now.
+        35 => Domain(Arc<DnsDomain>),
+        /// The request was carried out before; what it was answered.
+        40 => Replayed(Answered),
+    }
+}
+
+impl Outcome {
+    /// Whether the request was granted, so that its answer is worth remembering.
+    pub fn is_success(&self) -> bool {
+        !matches!(
+            self,
+            Self::TokenDenied(_) | Self::TokenThrottled(_) | Self::Refused(_) | Self::Replayed(_)
+        )
     }
 }
 

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AgentStatus, ApprovalStatus, Seconds};
+use super::{AgentStatus, ApprovalStatus, DomainId, Seconds};
+use super::{PlanLimitReached, PlanTooSmall};
 use crate::codec::stored_enum;
 
 stored_enum! {
@@ -25,6 +26,8 @@ stored_enum! {
         7 => Policy(()),
         /// An approval.
         8 => Approval(()),
+        /// A domain.
+        10 => Domain(()),
     }
 }
 
@@ -81,6 +84,18 @@ stored_enum! {
         19 => ApprovalElsewhere(()),
         /// All active policies together would take more than so many steps to evaluate.
         20 => PoliciesTooExpensive(u64),
+        /// The organisation has this domain already.
+        35 => DomainListed(DomainId),
+        /// Another organisation has proved this domain to be its own.
+        36 => DomainHeld(()),
+        /// Somebody else has looked at the domain since: look again.
+        37 => DomainCheckStale(()),
+        /// The organisation's plan allows no more.
+        40 => PlanLimitReached(PlanLimitReached),
+        /// The plan asked for allows less than is used.
+        41 => PlanTooSmall(PlanTooSmall),
+        /// The `Idempotency-Key` was sent with another request before.
+        42 => IdempotencyKeyReused(()),
     }
 }
 

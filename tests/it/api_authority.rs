@@ -36,6 +36,9 @@ fn path(route: &Route) -> String {
         Some("tokens") => "tok",
         Some("api-keys") => "key",
         Some("organizations") => "org",
+        Some("policies") => "pol",
+        Some("approvals") => "apr",
+        Some("domains") => "dom",
         _ if route.path.contains("{kid}") => "sig",
         _ => "op",
     };

@@ -10,6 +10,9 @@ use crate::limits::JOURNAL_BLOCK_RECORDS as BLOCK;
 use crate::store::journal_rows::decode_record;
 use crate::store::scrub::{Pace, Scrub};
 
+#[path = "archive_tests.rs"]
+mod archived;
+
 const CHAIN: &[u8] = b"c";
 
 fn record(seq: u64) -> Record {
@@ -406,6 +409,3 @@ fn the_stored_form_of_a_record_does_not_change() {
     assert_eq!(bytes, [1, 2, 1, b't', 0, 2, 7, 8]);
     assert_eq!(decode_record(CHAIN, 1, &bytes), Ok(stored));
 }
-
-#[path = "journal_archive_tests.rs"]
-mod archived;

@@ -3,6 +3,7 @@
 mod agent;
 mod api_key;
 mod caller;
+pub(crate) mod dns_domain;
 mod event;
 mod expiry;
 pub(crate) mod golden;
@@ -13,3 +14,7 @@ mod policy;
 mod signing_key;
 mod token;
 pub(crate) mod world;
+
+mod billing;
+pub(crate) mod golden_plans;
+mod idempotency;

@@ -1,4 +1,4 @@
-//! The journal across blocks that move into segments, and segments that are damaged.
+//! Blocks that move into segments: what readers see meanwhile and after, crashes and damage.
 
 use super::*;
 
