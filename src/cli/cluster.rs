@@ -86,9 +86,9 @@ pub struct Init {
 /// If there is a cluster already, or none can be founded.
 pub async fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Init(args) => init(args).await,
+        Command::Init(args) => Box::pin(init(args)).await,
         Command::Certs(args) => certs::run(&args),
-        Command::Join(args) => join(args).await,
+        Command::Join(args) => Box::pin(join(args)).await,
         Command::Status(args) => operator::status(args).await,
         Command::Remove(args) => operator::remove(args).await,
         Command::TransferLeader(args) => operator::transfer_leader(args).await,
