@@ -153,6 +153,16 @@ impl From<Refusal> for Problem {
                      evaluate; use fewer conditions and patterns, or deactivate a policy"
                 ),
             ),
+            Refusal::WebhookDisabled(()) => Problem::new(
+                Code::WEBHOOK_DISABLED,
+                "The webhook is disabled, so nothing is sent to it. Enable it first: PATCH it with \
+                 {\"enabled\": true}.",
+            ),
+            Refusal::WebhookSecretMoved(()) => Problem::new(
+                Code::CONFLICT,
+                "The webhook's secret was rotated by another request meanwhile. Rotate it again if \
+                 you still want to.",
+            ),
         }
     }
 }
@@ -245,6 +255,8 @@ const fn noun(kind: Kind) -> &'static str {
         Kind::SigningKey(()) => "signing key",
         Kind::Policy(()) => "policy",
         Kind::Approval(()) => "approval",
+        Kind::Webhook(()) => "webhook",
+        Kind::Delivery(()) => "delivery",
     }
 }
 
@@ -292,6 +304,8 @@ mod tests {
             (Refusal::ApprovalNot(ApprovalStatus::Consumed), 409, "approval_consumed"),
             (Refusal::ApprovalElsewhere(()), 422, "validation_failed"),
             (Refusal::PoliciesTooExpensive(5), 422, "validation_failed"),
+            (Refusal::WebhookDisabled(()), 409, "webhook_disabled"),
+            (Refusal::WebhookSecretMoved(()), 409, "conflict"),
         ] {
             let problem = Problem::from(CommandError::Refused(refusal));
             assert_eq!((problem.code.status, problem.code.name), (status, name));

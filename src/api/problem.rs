@@ -75,6 +75,7 @@ codes! {
     409 AGENT_PAUSED = "agent_paused", "The agent is paused";
     409 AGENT_REVOKED = "agent_revoked", "The agent is revoked";
     409 AGENT_KEY_REPLACED = "agent_key_replaced", "The agent's key was replaced";
+    409 WEBHOOK_DISABLED = "webhook_disabled", "The webhook is disabled";
     409 LAST_ONE = "last_one", "The last one cannot be removed";
     409 CONFLICT = "conflict", "In conflict with the present state";
     413 BODY_TOO_LARGE = "body_too_large", "The body is too large";
@@ -84,6 +85,7 @@ codes! {
     429 LIMIT_REACHED = "limit_reached", "A limit of the system is reached";
     500 INTERNAL_ERROR = "internal_error", "Something went wrong inside";
     500 AUDIT_DAMAGED = "audit_damaged", "The audit log is damaged";
+    502 WEBHOOK_TEST_FAILED = "webhook_test_failed", "The webhook's target did not take the test";
     503 VERIFICATION_UNAVAILABLE = "verification_unavailable", "This node cannot answer safely now";
     503 INDEX_NOT_REACHED = "index_not_reached", "This node is still behind";
     503 OVERLOADED = "overloaded", "Too much work at once";

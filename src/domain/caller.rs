@@ -56,6 +56,7 @@ impl Rule {
     const fn of(action: &Action) -> Self {
         use Permission::{
             AgentsWrite, ApiKeysWrite, ApprovalsWrite, PoliciesWrite, TokensIssue, TokensRevoke,
+            WebhooksWrite,
         };
         match action {
             Action::CreateOrganization(_) | Action::CreateOperatorKey(_) => {
@@ -85,6 +86,12 @@ impl Rule {
             Action::RegisterSigningKey(_) | Action::TouchApiKeys(_) | Action::Tick(()) => {
                 Self { node: true, ..Self::NOBODY }
             }
+            Action::CreateWebhook(_)
+            | Action::UpdateWebhook(_)
+            | Action::DeleteWebhook(_)
+            | Action::RotateWebhookSecret(_)
+            | Action::RetryDelivery(_) => Self::tenant(WebhooksWrite),
+            Action::RecordDeliveries(_) => Self { node: true, ..Self::NOBODY },
         }
     }
 }

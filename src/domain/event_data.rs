@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Actor, Agent, ApiKey, Fact, LiveToken, Millis, OperatorKey, Organization, SigningKey, Subject,
-    TokenDetails, policy_data,
+    TokenDetails, policy_data, webhook_data,
 };
 use crate::rfc3339;
 
@@ -47,6 +47,12 @@ impl Fact {
             Self::SigningKeyRevoked(_) => "signing_key.revoked",
             Self::OperatorKeyCreated(_) => "operator_key.created",
             Self::OperatorKeyDeleted(..) => "operator_key.deleted",
+            Self::WebhookCreated(..) => "webhook.created",
+            Self::WebhookUpdated(..) => "webhook.updated",
+            Self::WebhookEnabled(..) => "webhook.enabled",
+            Self::WebhookDisabled(_) => "webhook.disabled",
+            Self::WebhookSecretRotated(_) => "webhook.secret_rotated",
+            Self::WebhookDeleted(..) => "webhook.deleted",
             Self::ApiKeyUsed(..)
             | Self::TokenExpired(..)
             | Self::TokenForgotten(..)
@@ -60,6 +66,8 @@ impl Fact {
             | Self::NonceUsed { .. }
             | Self::NonceForgotten(..)
             | Self::DeclinedForgotten(_)
+            | Self::DeliveriesRecorded(..)
+            | Self::PreviousSigningSecretForgotten(_)
             | Self::RetiredSecretForgotten(_) => return None,
         })
     }
@@ -153,6 +161,16 @@ impl Fact {
             | Self::SigningKeyRetired(key)
             | Self::SigningKeyRevoked(key) => signing_key(key),
             Self::OperatorKeyCreated(key) | Self::OperatorKeyDeleted(key, _) => operator_key(key),
+            Self::WebhookCreated(webhook, _) | Self::WebhookDeleted(webhook, _) => {
+                webhook_data::webhook(webhook)
+            }
+            Self::WebhookUpdated(webhook, changed) => {
+                only(webhook_data::webhook(webhook), changed, "webhook_id")
+            }
+            Self::WebhookEnabled(webhook, _) | Self::WebhookDisabled(webhook) => {
+                webhook_data::status(webhook)
+            }
+            Self::WebhookSecretRotated(webhook) => webhook_data::rotation(webhook),
             Self::ApiKeyUsed(..)
             | Self::TokenExpired(..)
             | Self::TokenForgotten(..)
@@ -166,6 +184,8 @@ impl Fact {
             | Self::NonceUsed { .. }
             | Self::NonceForgotten(..)
             | Self::DeclinedForgotten(_)
+            | Self::DeliveriesRecorded(..)
+            | Self::PreviousSigningSecretForgotten(_)
             | Self::RetiredSecretForgotten(_) => Data::new(),
         }
     }

@@ -115,6 +115,14 @@ id!(
     /// An audit event: `evt_…`.
     EventId, "evt"
 );
+id!(
+    /// A webhook endpoint: `wh_…`.
+    WebhookId, "wh"
+);
+id!(
+    /// A delivery of an event to a webhook endpoint: `dlv_…`.
+    DeliveryId, "dlv"
+);
 
 /// An organisation: `org_…`, or `org_system`, which holds the cluster's own events.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -15,8 +15,10 @@ mod caller;
 mod change;
 mod command;
 mod declined;
+mod delivery;
 mod event;
 mod event_data;
+mod event_names;
 mod expiry;
 mod id;
 mod merge;
@@ -37,12 +39,16 @@ mod throttle;
 mod token;
 mod token_lists;
 mod token_request;
+mod webhook;
+mod webhook_data;
 
 pub use agent::{Agent, AgentStatus};
 pub use api_key::{ApiKey, PreviousSecret};
 pub use approval::{Approval, ApprovalStatus};
 pub use command::*;
+pub use delivery::{Delivery, DeliveryFault, DeliveryStatus, OpenRetry, Outbox, Progress};
 pub use event::{Denial, DenialReason, Event, Fact, Subject};
+pub use event_names::{EVENT_NAMES, is_known as is_event_name};
 pub use id::*;
 pub use operator_key::OperatorKey;
 pub use organization::{DefaultEffect, Organization};
@@ -58,6 +64,7 @@ pub use state::{Decision, Head, State};
 pub use throttle::{Counted, ThrottleKey, Window};
 pub use token::{LiveToken, TokenDetails};
 pub use token_lists::TokenLists;
+pub use webhook::{DisabledReason, EVERY_EVENT, PreviousSigningSecret, SealedSecret, Webhook};
 
 /// Milliseconds since the Unix epoch.
 pub type Millis = u64;

@@ -8,6 +8,7 @@ use super::{
     Agent, AgentId, ApiKey, Approval, Millis, OperatorKey, Organization, Policy, Refusal, RuleRef,
     Seconds, SigningKey, TokenDetails, TokenId,
 };
+use super::{Delivery, Webhook};
 use crate::codec::stored_enum;
 
 stored_enum! {
@@ -46,6 +47,10 @@ stored_enum! {
         15 => ApprovalPending(Arc<Approval>),
         /// Refused, and yet something happened: the request's nonce is used up.
         16 => Refused(Refusal),
+        /// The webhook endpoint as it is now.
+        30 => Webhook(Arc<Webhook>),
+        /// The delivery as it is now.
+        31 => Delivery(Arc<Delivery>),
     }
 }
 

@@ -25,6 +25,10 @@ stored_enum! {
         7 => Policy(()),
         /// An approval.
         8 => Approval(()),
+        /// A webhook endpoint.
+        9 => Webhook(()),
+        /// A delivery to a webhook endpoint.
+        12 => Delivery(()),
     }
 }
 
@@ -81,6 +85,10 @@ stored_enum! {
         19 => ApprovalElsewhere(()),
         /// All active policies together would take more than so many steps to evaluate.
         20 => PoliciesTooExpensive(u64),
+        /// The webhook endpoint is disabled.
+        30 => WebhookDisabled(()),
+        /// The webhook endpoint's secret was rotated meanwhile.
+        31 => WebhookSecretMoved(()),
     }
 }
 

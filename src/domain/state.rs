@@ -17,6 +17,7 @@ use super::{
     SigningKeyId, Tenant, ThrottleKey, TokenId, TokenLists, Window, agent, api_key, approval,
     caller, expiry, operator_key, organization, policies, signing_key, text, token, token_request,
 };
+use super::{Outbox, Webhook, WebhookId, delivery, webhook};
 
 /// The end of an audit chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +110,14 @@ pub struct State {
     pub nonce_ends: OrdSet<(Millis, AgentId, Hash)>,
     /// The end of every audit chain.
     pub heads: OrdMap<Tenant, Head>,
+    /// Webhook endpoints by id.
+    pub webhooks: OrdMap<WebhookId, Arc<Webhook>>,
+    /// Webhook endpoints of each tenant.
+    pub webhooks_by_tenant: OrdMap<Tenant, OrdSet<WebhookId>>,
+    /// What each endpoint was sent and is owed.
+    pub outboxes: OrdMap<WebhookId, Arc<Outbox>>,
+    /// Rotated endpoints by the time at which their old secret stops.
+    pub previous_signing_secrets: OrdSet<(Millis, WebhookId)>,
 }
 
 /// What a command comes to: what happens, and what whoever asked is answered once it has.
@@ -168,6 +177,12 @@ impl State {
             Action::CreateOperatorKey(new) => operator_key::create(self, at, caller, new),
             Action::DeleteOperatorKey(id) => operator_key::delete(self, at, *id),
             Action::Tick(()) => Ok(expiry::tick(self, at)),
+            Action::CreateWebhook(new) => webhook::create(self, at, caller, new),
+            Action::UpdateWebhook(change) => webhook::update(self, at, caller, change),
+            Action::DeleteWebhook(id) => webhook::delete(self, at, caller, *id),
+            Action::RotateWebhookSecret(change) => webhook::rotate_secret(self, at, caller, change),
+            Action::RecordDeliveries(told) => delivery::record(self, at, told),
+            Action::RetryDelivery(asked) => delivery::retry(self, at, caller, *asked),
         }
     }
 
@@ -255,6 +270,16 @@ impl State {
                 self.retire_secret(key.secret_hash, *at);
             }
             Fact::RetiredSecretForgotten(hash) => self.forget_retired_secret(*hash),
+            Fact::WebhookCreated(webhook, outbox) | Fact::WebhookEnabled(webhook, outbox) => {
+                self.put_webhook(Arc::clone(webhook));
+                self.put_outbox(webhook.id, Arc::clone(outbox));
+            }
+            Fact::WebhookUpdated(webhook, _)
+            | Fact::WebhookDisabled(webhook)
+            | Fact::WebhookSecretRotated(webhook) => self.put_webhook(Arc::clone(webhook)),
+            Fact::WebhookDeleted(webhook, at) => self.drop_webhook(webhook.id, *at),
+            Fact::DeliveriesRecorded(id, outbox) => self.put_outbox(*id, Arc::clone(outbox)),
+            Fact::PreviousSigningSecretForgotten(id) => self.forget_previous_signing_secret(*id),
         }
     }
 }

@@ -7,6 +7,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{
     commands::{Step, policy_world, step},
+    webhook_commands::outboxes_are_sound,
     *,
 };
 use crate::{
@@ -195,6 +196,7 @@ fn run(steps: &[(Step, u8)]) {
             assert!(!(remembered && opens), "a stopped secret opens again");
         }
         lists_hold_exactly_the_live_tokens(state);
+        outboxes_are_sound(state);
         replicas.restore(chance % 16);
         if chance / 16 == 0 {
             replicas.agree();
@@ -221,7 +223,7 @@ fn random_commands_reach_every_event_and_every_refusal() {
     let mut runner = TestRunner::deterministic();
     let mut events = BTreeSet::new();
     let mut refusals = BTreeSet::new();
-    for _ in 0..240 {
+    for _ in 0..320 {
         let steps = vec(step(), 120).new_tree(&mut runner).expect("steps").current();
         let mut world = World::new();
         for command in policy_world() {
@@ -240,7 +242,10 @@ fn random_commands_reach_every_event_and_every_refusal() {
             }
         }
     }
-    assert_eq!(events.len(), 31, "{events:?}");
+    assert_eq!(events.len(), 37, "{events:?}");
+    for event in events.iter().filter(|name| **name != "-") {
+        assert!(is_event_name(event), "{event} cannot be asked for by a webhook");
+    }
     let expected = [
         "AgentKeyReplaced",
         "AgentNotActive",
@@ -258,6 +263,8 @@ fn random_commands_reach_every_event_and_every_refusal() {
         "SigningKeyDead",
         "Stale",
         "TtlTooLong",
+        "WebhookDisabled",
+        "WebhookSecretMoved",
     ];
     assert_eq!(refusals.iter().map(String::as_str).collect::<Vec<_>>(), expected);
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
+use super::webhook_commands;
 use crate::domain::{tests::world::*, *};
 
 /// A command, and how far the leader's clock jumps before it.
@@ -59,7 +60,7 @@ impl Step {
                 let some = state.tokens.keys().nth(usize::from(hash[0]) % count);
                 *hash = some.copied().unwrap_or(*hash);
             }
-            _ => {}
+            other => webhook_commands::made_to_fit(state, other),
         }
         command
     }
@@ -402,6 +403,7 @@ fn asked_by(action: Action) -> impl Strategy<Value = (Actor, Action)> {
         Action::TouchApiKeys(_)
         | Action::RegisterSigningKey(_)
         | Action::RetireSigningKey(_)
+        | Action::RecordDeliveries(_)
         | Action::Tick(()) => vec![NODE],
         _ => vec![ALICE, ALICE, ALICE_TEST, BOB],
     };
@@ -413,11 +415,13 @@ pub(super) fn step() -> BoxedStrategy<Step> {
     let action = prop_oneof![
         1 => organizations().boxed(),
         3 => api_keys().boxed(),
-        6 => agents().boxed(),
+        9 => agents().boxed(),
         9 => issue().boxed(),
         4 => policies().boxed(),
         12 => approvals().boxed(),
         7 => others().boxed(),
+        5 => webhook_commands::webhooks().boxed(),
+        3 => webhook_commands::outcomes().boxed(),
     ];
     let request_id = prop_oneof![20 => Just("req".to_owned()), 1 => text()];
     (jump(), action.prop_flat_map(asked_by).boxed(), request_id)

@@ -5,6 +5,7 @@ mod commands;
 mod golden;
 mod memory;
 mod restore;
+mod webhook_commands;
 
 use authrai_cluster::{Applied, Machine, Record, Stamp};
 
