@@ -415,7 +415,7 @@ pub(super) fn step() -> BoxedStrategy<Step> {
     let action = prop_oneof![
         1 => organizations().boxed(),
         3 => api_keys().boxed(),
-        9 => agents().boxed(),
+        8 => agents().boxed(),
         9 => issue().boxed(),
         4 => policies().boxed(),
         12 => approvals().boxed(),
