@@ -226,6 +226,8 @@ pub const WEBHOOK_AHEAD_MAX: u64 = 64;
 pub const WEBHOOK_AHEAD_KEPT_MAX: usize = 256;
 /// Attempts at one endpoint at the same time.
 pub const WEBHOOK_ATTEMPTS_PER_ENDPOINT_MAX: usize = 16;
+/// The same, of first attempts alone and of retries alone: neither shuts the other out.
+pub const WEBHOOK_ATTEMPTS_OF_A_KIND_MAX: usize = 12;
 /// Attempts of a node at the same time, at endpoints that answer well.
 pub const WEBHOOK_ATTEMPTS_MAX: usize = 512;
 /// The same, at endpoints that fail or are slow: they wait for each other, and nobody for them.
@@ -241,11 +243,15 @@ pub const WEBHOOK_UNRECORDED_MAX: usize = 1_024;
 /// Outcomes of a node that wait to be recorded.
 pub const WEBHOOK_REPORTS_WAITING_MAX: usize = 4_096;
 /// Events of an endpoint that are held in memory to be sent next, and their bytes.
-pub const WEBHOOK_QUEUE_MAX_RECORDS: usize = 64;
+pub const WEBHOOK_QUEUE_MAX_RECORDS: usize = 256;
 /// See [`WEBHOOK_QUEUE_MAX_RECORDS`].
 pub const WEBHOOK_QUEUE_MAX_BYTES: usize = 256 * 1024;
 /// How far an endpoint may have passed over events that it does not want before that is recorded.
 pub const WEBHOOK_PASSED_OVER_MAX: u64 = 4_096;
+/// How long an endpoint waits that could not start an attempt: the node may not, or cannot read.
+pub const WEBHOOK_PAUSE_MS: u64 = 200;
+/// How long changes are gathered before endpoints are told of them.
+pub const WEBHOOK_NUDGE_MS: u64 = 20;
 /// How long a node that stops waits for deliveries that are under way.
 pub const WEBHOOK_DRAIN_MS: u64 = 5_000;
 /// Test deliveries of a node at the same time; one more is a 503.

@@ -18,8 +18,12 @@ use super::{
     policies::{self, PoliciesActor},
     slot::Slot,
     upkeep::{self, UpkeepActor},
+    webhooks::{self, Webhooks, WebhooksActor},
 };
-use crate::{limits, machine::AuthMachine, verify::Views};
+use crate::{
+    audit::AuditLog, limits, machine::AuthMachine, secrets::KeyFile, verify::Views,
+    webhooks::Deliverer,
+};
 
 /// Deaths of one child after which restarts are paused between.
 const QUICK_RESTARTS_MAX: u32 = 3;
@@ -39,6 +43,14 @@ pub struct Settings {
     pub issuer: Arc<str>,
     /// Age at which a signing key is replaced.
     pub rotate_keys_every: Duration,
+    /// The audit log, which webhooks are sent from.
+    pub audit: AuditLog,
+    /// What seals the secrets of webhooks.
+    pub key_file: Arc<KeyFile>,
+    /// What posts to webhooks.
+    pub deliverer: Deliverer,
+    /// After how many seconds each further attempt at a webhook is made.
+    pub retry_schedule: Arc<[u64]>,
 }
 
 /// The running actors of a node.
@@ -56,6 +68,8 @@ pub struct Supervisor {
     pub keys: Keys,
     /// Where uses of API keys are noted.
     pub key_use: KeyUse,
+    /// Webhook endpoints.
+    pub webhooks: Webhooks,
 }
 
 impl Supervisor {
@@ -75,14 +89,17 @@ impl Supervisor {
             policies: children.agents.policies.clone(),
             agents: Agents::new(children.agents_slot.clone(), proposals.clone()),
             keys: Keys::new(children.keys_slot.clone(), Arc::clone(&children.keys.signer)),
+            webhooks: children.webhooks.handle(),
             children,
             proposals,
             key_use,
         })
     }
 
-    /// Stops the actors. Commands already under way travel on to their end.
+    /// Stops the actors. Commands already under way travel on to their end, and so do deliveries
+    /// within a bound.
     pub async fn stop(self) {
+        self.children.webhooks.drain().await;
         self.root.stop(None);
         if let Err(error) = self.finished.await {
             warn!(%error, "the actors ended badly");
@@ -97,6 +114,11 @@ impl Supervisor {
     /// Kills the policies actor, as a crash would. For tests of the restart.
     pub fn kill_policies(&self) {
         kill(&self.children.policies_slot);
+    }
+
+    /// Kills the webhooks actor and its endpoints, as a crash would. For tests of the restart.
+    pub fn kill_webhooks(&self) {
+        kill(&self.children.webhooks_slot);
     }
 
     /// Kills the keys actor, as a crash would. For tests of the restart.
@@ -117,9 +139,11 @@ enum Child {
     Keys,
     Policies,
     Upkeep,
+    Webhooks,
 }
 
-const CHILDREN: [Child; 4] = [Child::Keys, Child::Policies, Child::Agents, Child::Upkeep];
+const CHILDREN: [Child; 5] =
+    [Child::Keys, Child::Policies, Child::Agents, Child::Upkeep, Child::Webhooks];
 
 /// How each child is started, and where it is then found.
 #[derive(Clone)]
@@ -131,12 +155,15 @@ struct Children {
     policies: policies::Arguments,
     policies_slot: Slot<policies::Message>,
     upkeep: upkeep::Arguments,
+    webhooks: webhooks::Arguments,
+    webhooks_slot: Slot<webhooks::Round>,
 }
 
 impl Children {
     fn new(settings: Settings, proposals: &Proposals, key_use: &KeyUse) -> Self {
-        let Settings { node, handle, views, key_store, issuer, rotate_keys_every } = settings;
+        let Settings { node, handle, views, key_store, issuer, rotate_keys_every, .. } = settings;
         let signer = Arc::new(ArcSwapOption::empty());
+        let applied = handle.applied_watch();
         let may_serve: Arc<dyn Fn() -> bool + Send + Sync> = Arc::new(move || handle.may_serve());
         let policies = policies::Arguments {
             views: views.clone(),
@@ -161,6 +188,18 @@ impl Children {
                 may_serve: Arc::clone(&may_serve),
             },
             keys_slot: Slot::default(),
+            webhooks: webhooks::Arguments::new(webhooks::Tools {
+                node,
+                proposals: proposals.clone(),
+                views: views.clone(),
+                applied,
+                audit: settings.audit,
+                keys: settings.key_file,
+                deliverer: settings.deliverer,
+                schedule: settings.retry_schedule,
+                may_deliver: Arc::clone(&may_serve),
+            }),
+            webhooks_slot: Slot::default(),
             policies,
             policies_slot,
             upkeep: upkeep::Arguments {
@@ -200,6 +239,13 @@ impl Children {
                 let (actor, _) =
                     Actor::spawn_linked(None, UpkeepActor, self.upkeep.clone(), root).await?;
                 Ok(actor.get_id())
+            }
+            Child::Webhooks => {
+                let (actor, _) =
+                    Actor::spawn_linked(None, WebhooksActor, self.webhooks.clone(), root).await?;
+                let id = actor.get_id();
+                self.webhooks_slot.fill(actor);
+                Ok(id)
             }
         }
     }

@@ -55,7 +55,8 @@ macro_rules! permissions {
 
 permissions! {
     AgentsRead, AgentsWrite, TokensIssue, TokensRead, TokensRevoke, ApiKeysRead, ApiKeysWrite,
-    AuditRead, PoliciesRead, PoliciesWrite, ApprovalsRead, ApprovalsWrite,
+    AuditRead, PoliciesRead, PoliciesWrite, ApprovalsRead, ApprovalsWrite, WebhooksRead,
+    WebhooksWrite,
 }
 
 /// An API key that is alive and holds permission `P`.

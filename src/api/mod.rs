@@ -31,6 +31,7 @@ mod schema;
 mod signed;
 mod tokens;
 mod verify;
+mod webhooks;
 mod wire;
 
 use std::sync::Arc;
@@ -41,7 +42,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    actors::{Agents, KeyUse, Keys, Policies, Proposals},
+    actors::{Agents, KeyUse, Keys, Policies, Proposals, Webhooks},
     audit::AuditLog,
     machine::AuthMachine,
     verify::Views,
@@ -70,6 +71,8 @@ pub struct App {
     pub key_use: KeyUse,
     /// The audit log of this node.
     pub audit: AuditLog,
+    /// Webhook endpoints.
+    pub webhooks: Webhooks,
     /// Who signs tokens: their `iss`.
     pub issuer: Arc<str>,
     /// Rounds to the leader that requests share.
@@ -100,6 +103,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(audit::router())
         .merge(api_keys::router())
         .merge(organizations::router())
-        .merge(cluster::router());
+        .merge(cluster::router())
+        .merge(webhooks::router());
     openapi::described().nest("/v1", nouns).merge(health::router())
 }

@@ -19,7 +19,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
     App,
-    problem::{Code, FieldError, MEDIA_TYPE, ProblemBody},
+    problem::{Code, FieldError, MEDIA_TYPE, ProblemBody, TargetAnswer},
     routes, schema,
 };
 
@@ -41,12 +41,13 @@ that sends it as `AuthRAI-Min-Index` to any node waits until that node has caugh
 #[derive(OpenApi)]
 #[openapi(
     info(title = "AuthRAI API", license(name = "Apache-2.0", identifier = "Apache-2.0")),
-    components(schemas(ProblemBody, FieldError)),
+    components(schemas(ProblemBody, FieldError, TargetAnswer)),
     tags(
         (name = "Agents", description = "Identities of agents."),
         (name = "Tokens", description = "Short-lived, scoped tokens: issue, verify, revoke."),
         (name = "Policies", description = "Rules that decide which token requests are granted."),
         (name = "Approvals", description = "Token requests that somebody has to agree to."),
+        (name = "Webhooks", description = "Endpoints that are told of events."),
         (name = "Audit Log", description = "Events, hash-chained and tamper-evident."),
         (name = "API Keys", description = "Keys for programmatic access."),
         (name = "Organizations", description = "Tenants. For operators."),
@@ -256,13 +257,15 @@ const fn description_of(status: u16) -> &'static str {
         422 => "Validation failed: `errors` names each faulty field.",
         429 => "Too many.",
         500 => "Something went wrong inside.",
+        502 => "Something that this node had to ask did not answer well.",
         _ => "This node cannot answer safely now. Nothing was done, unless `code` says otherwise.",
     }
 }
 
-/// Whether a route writes. What is public asks, and so does a simulation.
+/// Whether a route writes. What is public asks, and so does a simulation; a test only sends.
 fn is_write(path: &str, method: &str, access: &Access) -> bool {
-    method != "get" && !access.is_public() && !path.ends_with("/simulate")
+    let asks = path.ends_with("/simulate") || path.ends_with("/test");
+    method != "get" && !access.is_public() && !asks
 }
 
 fn complete_operation(path: &str, method: &str, operation: &mut Value) {
@@ -340,6 +343,9 @@ fn error_statuses(path: &str, method: &str, access: &Access, operation: &Value) 
     }
     if is_write {
         statuses.extend([409, 413, 429]);
+    }
+    if path.ends_with("/test") {
+        statuses.push(502);
     }
     statuses.sort_unstable();
     statuses.dedup();

@@ -118,10 +118,28 @@ pub struct Problem {
     pub errors: Vec<FieldError>,
     /// The policy that refused.
     pub policy_id: Option<Box<PolicyId>>,
+    /// What the target of a webhook answered.
+    pub target: Option<Box<TargetAnswer>>,
     /// After how many seconds another try makes sense.
     pub retry_after_s: Option<u32>,
     /// The challenge of a 401.
     pub challenge: Option<&'static str>,
+}
+
+/// What the target of a webhook answered a test, when that was not what was hoped for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct TargetAnswer {
+    /// The HTTP status; null if there was no answer.
+    #[schema(required, minimum = 100, maximum = 999)]
+    pub response_status: Option<u16>,
+    /// How long it took.
+    pub latency_ms: u32,
+    /// The first KiB of the body; null if there was no answer.
+    #[schema(required)]
+    pub response_body: Option<String>,
+    /// Why it counts as a failure.
+    #[schema(value_type = super::schema::DeliveryFault)]
+    pub error: &'static str,
 }
 
 /// The problem as it stands in a body.
@@ -150,6 +168,10 @@ pub struct ProblemBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = super::schema::PolicyId, required = false)]
     pub policy_id: Option<String>,
+    /// What the target of a webhook answered, when a test of it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = TargetAnswer, required = false)]
+    pub target: Option<&'a TargetAnswer>,
 }
 
 impl Problem {
@@ -158,7 +180,8 @@ impl Problem {
         let retry_after_s = (code.status == 503 || code.status == 429).then_some(1);
         let challenge = (code.status == 401).then_some("Bearer realm=\"authrai\"");
         let detail = detail.into();
-        Self { code, detail, errors: Vec::new(), policy_id: None, retry_after_s, challenge }
+        let errors = Vec::new();
+        Self { code, detail, errors, policy_id: None, target: None, retry_after_s, challenge }
     }
 
     /// A request that is well-formed but wrong in these fields.
@@ -187,6 +210,12 @@ impl Problem {
         Self { policy_id: policy_id.map(Box::new), ..self }
     }
 
+    /// Says what the target of a webhook answered.
+    #[must_use]
+    pub fn of_target(self, target: TargetAnswer) -> Self {
+        Self { target: Some(Box::new(target)), ..self }
+    }
+
     /// Says when another try makes sense.
     #[must_use]
     pub fn retry_after(self, seconds: u64) -> Self {
@@ -204,6 +233,7 @@ impl Problem {
             request_id,
             errors: &self.errors,
             policy_id: self.policy_id.as_ref().map(ToString::to_string),
+            target: self.target.as_deref(),
         };
         serde_json::to_vec(&body).unwrap_or_default()
     }

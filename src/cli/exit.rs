@@ -72,7 +72,7 @@ impl From<StartError> for Failure {
             StartError::DataDir { .. } => Exit::CannotCreate,
             StartError::KeyFile(_) => Exit::Config,
             StartError::KeyStore(_) => Exit::Data,
-            StartError::Actors(_) => Exit::Internal,
+            StartError::Deliverer(_) | StartError::Actors(_) => Exit::Internal,
             StartError::Store(store) => match store {
                 Store::Locked { .. } => Exit::Busy,
                 Store::Unwritable { .. } => Exit::CannotCreate,

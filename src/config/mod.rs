@@ -16,7 +16,7 @@ mod show;
 pub use error::{ConfigError, Problem};
 pub use key::{Initial, Key, Origin};
 pub use layers::{Flag, Profile, Resolved, Sources};
-pub use setting::{LogFormat, LogLevel, PublicUrl, Setting};
+pub use setting::{LogFormat, LogLevel, PublicUrl, RetrySchedule, Setting};
 pub use show::{as_json, as_toml, reference};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -65,6 +65,19 @@ settings! {
             /// of it apart from the data directory: a backup of either without the other is worth
             /// little to a thief, and to you.
             key_file: PathBuf = from "`secrets.key` in `data_dir`";
+        }
+
+        /// Webhooks.
+        section webhooks: WebhooksConfig {
+            /// After how many seconds a delivery that failed is tried again, once for each number:
+            /// commas separate them. Up to a fifth is taken off each, so that what failed together
+            /// does not come back together. After the last the delivery has failed.
+            retry_schedule: RetrySchedule = "5,300,1800,7200,18000,36000,50400,72000,86400";
+
+            /// Whether webhooks may go to private, loopback and link-local addresses, and over
+            /// plain http. `authrai dev` lets them. Elsewhere anyone with an API key could make
+            /// this node post into its own network: leave it off.
+            allow_private: bool = "false";
         }
 
         /// Metrics.
