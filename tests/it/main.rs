@@ -13,5 +13,8 @@ mod harness;
 mod policies;
 mod process;
 mod readme;
+mod receiver;
 mod signatures;
 mod tidy;
+mod webhook_crash;
+mod webhooks;

@@ -27,6 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("secrets", &["codec"]),
     ("domain", &["token", "codec"]),
     ("verify", &["domain", "token"]),
+    ("webhooks", &["domain", "secrets"]),
     ("policy", &["domain", "token"]),
     ("signature", &[]),
     ("audit/chain", &["domain", "token"]),
@@ -36,7 +37,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "actors",
         &[
             "cluster", "machine", "audit", "verify", "policy", "domain", "token", "secrets",
-            "codec", "clock", "mint",
+            "codec", "clock", "mint", "webhooks",
         ],
     ),
     ("setup", &["actors", "domain", "mint", "secrets", "verify"]),
@@ -58,13 +59,14 @@ const ROOMS: &[(&str, &[&str])] = &[
             "signature",
             "token",
             "verify",
+            "webhooks",
         ],
     ),
     (
         "server",
         &[
             "actors", "api", "audit", "clock", "cluster", "codec", "config", "domain", "effects",
-            "machine", "mint", "secrets", "token", "verify",
+            "machine", "mint", "secrets", "token", "verify", "webhooks",
         ],
     ),
     (

@@ -24,8 +24,8 @@ def run(node, key, folder, *options):
     command = [SCHEMATHESIS, "run", node.url + "/openapi.json"]
     command += ["--header", f"Authorization: Bearer {key}", "--checks", ",".join(CHECKS)]
     command += ["--seed", "2718", "--max-examples", "40", "--continue-on-failure", "--no-color"]
-    # An event stream has no end to wait for.
-    command += ["--exclude-path-regex", "/audit/stream$", *options]
+    # An event stream has no end to wait for, and a webhook's test answers with 502 for its target.
+    command += ["--exclude-path-regex", "/audit/stream$|/webhooks/{id}/test$", *options]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
 
