@@ -260,13 +260,16 @@ async fn a_disabled_endpoint_is_sent_nothing_and_nothing_later() {
     let first = node.api.agent("first").await;
     receiver.until_arrived(1).await;
     let path = format!("/v1/webhooks/{webhook}");
+    let delivery = until("the log", || async {
+        Some(text(deliveries(&node.api, &webhook).await.first()?, "id"))
+    })
+    .await;
     let off = node.api.patch(&path, &json!({"enabled": false})).await.expect(200);
     assert_eq!(
         (&off["status"], &off["disabled_reason"]),
         (&json!("disabled"), &json!("requested"))
     );
     assert!(off["disabled_at"].is_string());
-    let delivery = text(&deliveries(&node.api, &webhook).await[0], "id");
     let retry = format!("{path}/deliveries/{delivery}/retry");
     let refused = node.api.send(Method::POST, &retry, None).await;
     refused.expect_problem(409, "webhook_disabled");
