@@ -5,8 +5,9 @@
 //! answered only when its effects can be read. History that the machine writes goes to the
 //! [`Journal`]. Even one node takes this whole way.
 //!
-//! openraft orders the commands, sled keeps the log and the journal. Neither shows through: no
-//! type of theirs is public, and nothing here knows what a command means.
+//! openraft orders the commands; sled keeps the log and the newest records of the journal, whose
+//! complete blocks are files. Neither shows through: no type of theirs is public, and nothing here
+//! knows what a command means.
 
 mod admission;
 mod codec;

@@ -25,6 +25,7 @@ use crate::limits::{READY_ATTEMPT, RETRY_PAUSE};
 use crate::network::NoPeers;
 use crate::open::{Opened, Parts, open};
 use crate::store::apply::Apply;
+use crate::store::archive;
 use crate::store::identity::Identity;
 use crate::store::log::Log;
 use crate::store::scrub::{Pace, Scrub};
@@ -36,6 +37,7 @@ pub struct Node<M: Machine> {
     core: Arc<Core<M>>,
     opened: Opened,
     scrub_thread: JoinHandle<()>,
+    archive_thread: JoinHandle<()>,
     tasks: Vec<task::JoinHandle<()>>,
 }
 
@@ -70,6 +72,7 @@ impl<M: Machine> Node<M> {
         let pace =
             Pace { bytes_per_second: config.scrub_bytes_per_second, between: config.scrub_pause };
         let (scrub, scrub_thread) = Scrub::spawn(&journal, pace);
+        let archive_thread = archive::spawn(&journal, opened.writer());
         let core = Arc::new(Core {
             raft,
             store: opened.store.clone(),
@@ -91,7 +94,7 @@ impl<M: Machine> Node<M> {
             task::spawn(watch_consensus(core.clone())),
             task::spawn(snapshot_by_bytes(core.clone(), config.snapshot_every_bytes)),
         ];
-        Ok(Node { core, opened, scrub_thread, tasks })
+        Ok(Node { core, opened, scrub_thread, archive_thread, tasks })
     }
 
     /// A way to the running node.
@@ -106,7 +109,7 @@ impl<M: Machine> Node<M> {
 
     /// Stops: everything is durable and the directory is free when it returns.
     pub async fn shutdown(self) -> Result<(), Fatal> {
-        let Node { core, opened, scrub_thread, tasks } = self;
+        let Node { core, opened, scrub_thread, archive_thread, tasks } = self;
         core.stopping.send_replace(true);
         core.serving.store(false, Ordering::Release);
         for task in &tasks {
@@ -117,10 +120,14 @@ impl<M: Machine> Node<M> {
             tracing::warn!(error = %e, "the consensus engine did not stop cleanly");
         }
         core.scrub.stop();
+        core.journal.bell.stop();
         let closed = task::spawn_blocking(move || {
             let closed = opened.close();
             if scrub_thread.join().is_err() {
                 tracing::error!("the background check panicked");
+            }
+            if archive_thread.join().is_err() {
+                tracing::error!("the journal's archive panicked");
             }
             closed
         });

@@ -15,6 +15,7 @@ use crate::store::apply::{Apply, Progress};
 use crate::store::identity::{self, Identity};
 use crate::store::journal::JournalShared;
 use crate::store::log::{Log, LogShared};
+use crate::store::segments::Segments;
 use crate::store::snapshot::Snapshots;
 use crate::store::writer::{self, Job, WriterHandle};
 use crate::store::{DataDir, Store};
@@ -30,6 +31,11 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
+    /// A way to the writer.
+    pub(crate) fn writer(&self) -> WriterHandle {
+        self.writer.clone()
+    }
+
     /// Makes everything durable and lets go of the directory. Blocks.
     pub(crate) fn close(self) -> Result<(), Fatal> {
         let (done, result) = tokio::sync::oneshot::channel();
@@ -92,7 +98,9 @@ fn assemble<M: Machine>(
     let shared = Arc::new(shared);
     let newest = snapshots.newest().and_then(|(meta, _)| meta.last_log_id);
     check_reach(&shared, newest.as_ref()).map_err(named)?;
-    let journal = Arc::new(JournalShared::open(store.clone()).map_err(named)?);
+    let segments = Segments::open(path)
+        .map_err(|e| StartError::io(path, &path.join("journal"), "creating", &e))?;
+    let journal = Arc::new(JournalShared::open(store.clone(), segments).map_err(named)?);
     let progress = Arc::new(Progress::new());
     let (writer, thread) = writer::spawn(shared.clone(), mark);
     let mut apply = Apply::new(

@@ -142,19 +142,16 @@ async fn a_damaged_log_or_newest_journal_row_is_named_at_the_start() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_sealed_row_is_found_by_readers_and_by_the_background_check() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let config = Config { log_keep_entries: 0, ..Config::new(dir.path()) };
+/// A stopped node whose journal has `total` records, of which the log holds none any more.
+async fn stopped_with(config: &Config, total: u64) {
     let node = try_start(config.clone(), 0).await.expect("starts");
     let handle = node.handle();
-    // More than a block, so that the first rows are sealed.
     let mut tasks = Vec::new();
     for writer in 0..50 {
         let handle = handle.clone();
         tasks.push(tokio::spawn(async move {
-            for n in 0..90 {
-                propose(&handle, 1, writer * 90 + n).await;
+            for n in 0..total / 50 {
+                propose(&handle, 1, writer * (total / 50) + n).await;
             }
         }));
     }
@@ -162,10 +159,12 @@ async fn a_damaged_sealed_row_is_found_by_readers_and_by_the_background_check() 
         task.await.expect("ends");
     }
     handle.snapshot_now().await.expect("a snapshot");
-    until("the log is purged", || handle.status().purged_index >= Some(4500)).await;
+    until("the log is purged", || handle.status().purged_index >= Some(total)).await;
     node.shutdown().await.expect("stops");
-    tamper(dir.path(), "journal", |t| flip_last_byte(t, &nth_key(t, b'r', 0)));
+}
 
+/// Starts a node on damage in the first block, finds it, and writes record `next`.
+async fn finds_damage(config: Config, next: u64) {
     let node = try_start(config, 0).await.expect("starts");
     let handle = node.handle();
     let read = handle.journal().read(b"\x01", 1, 4096, 1 << 20);
@@ -174,8 +173,34 @@ async fn a_damaged_sealed_row_is_found_by_readers_and_by_the_background_check() 
     until("the check is through", || handle.status().scrub.passes > 0).await;
     let damage = handle.status().scrub.damage.expect("found");
     assert!(damage.contains(&format!("record {seq}:")), "{damage}");
-    assert_eq!(propose(&handle, 1, 10_000).await, 4501);
+    assert_eq!(propose(&handle, 1, 10_000).await, next);
     node.shutdown().await.expect("stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_sealed_row_is_found_by_readers_and_by_the_background_check() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = Config { log_keep_entries: 0, ..Config::new(dir.path()) };
+    // More than a block, so that the first rows are sealed.
+    stopped_with(&config, 4_500).await;
+    tamper(dir.path(), "journal", |t| flip_last_byte(t, &nth_key(t, b'r', 0)));
+    finds_damage(config, 4_501).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_segment_is_found_by_readers_and_by_the_background_check() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = Config { log_keep_entries: 0, ..Config::new(dir.path()) };
+    // More than two blocks, so that the first goes into a segment.
+    stopped_with(&config, 8_500).await;
+    let segment = dir.path().join("journal/01-0000000000000000");
+    let node = try_start(config.clone(), 0).await.expect("starts");
+    until("the first block is in a segment", || segment.exists()).await;
+    node.shutdown().await.expect("stops");
+    let mut bytes = std::fs::read(&segment).expect("reads");
+    bytes[20] ^= 1;
+    std::fs::write(&segment, bytes).expect("writes");
+    finds_damage(config, 8_501).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

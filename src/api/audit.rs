@@ -29,8 +29,8 @@ use super::{
     query::Query,
     reply::Answer,
     wire::audit::{
-        AuditEvent, AuditFilter, AuditPage, AuditQuery, AuditVerified, ExportFormat, ExportQuery,
-        NoQuery, StreamQuery,
+        AuditEvent, AuditFilter, AuditMessage, AuditPage, AuditQuery, AuditVerified, ExportFormat,
+        ExportQuery, NoQuery, StreamQuery,
     },
 };
 use crate::{
@@ -243,8 +243,8 @@ async fn verify(
           was received; takes precedence over `after_seq`."),
     ),
     responses(
-        (status = 200, description = "Events, as they happen.", body = String,
-         content_type = "text/event-stream"),
+        (status = 200, description = "Events, as they happen; each message of the stream \
+          has these fields.", body = AuditMessage, content_type = "text/event-stream"),
         (status = 429, description = "The organisation has too many streams open.",
          body = ProblemBody, content_type = "application/problem+json",
          headers(("Retry-After" = u64))),

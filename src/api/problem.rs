@@ -116,14 +116,21 @@ pub struct Problem {
     pub detail: Cow<'static, str>,
     /// The faulty fields, of a 422 or a 400.
     pub errors: Vec<FieldError>,
-    /// The policy that refused.
-    pub policy_id: Option<Box<PolicyId>>,
-    /// What the target of a webhook answered.
-    pub target: Option<Box<TargetAnswer>>,
+    /// What only some kinds say.
+    pub extension: Option<Box<Extension>>,
     /// After how many seconds another try makes sense.
     pub retry_after_s: Option<u32>,
     /// The challenge of a 401.
     pub challenge: Option<&'static str>,
+}
+
+/// Members that only some kinds of problems have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Extension {
+    /// The policy that refused.
+    Policy(PolicyId),
+    /// What the target of a webhook answered.
+    Target(TargetAnswer),
 }
 
 /// What the target of a webhook answered a test, when that was not what was hoped for.
@@ -180,8 +187,7 @@ impl Problem {
         let retry_after_s = (code.status == 503 || code.status == 429).then_some(1);
         let challenge = (code.status == 401).then_some("Bearer realm=\"authrai\"");
         let detail = detail.into();
-        let errors = Vec::new();
-        Self { code, detail, errors, policy_id: None, target: None, retry_after_s, challenge }
+        Self { code, detail, errors: Vec::new(), extension: None, retry_after_s, challenge }
     }
 
     /// A request that is well-formed but wrong in these fields.
@@ -207,13 +213,13 @@ impl Problem {
     /// Names the policy that refused.
     #[must_use]
     pub fn by_policy(self, policy_id: Option<PolicyId>) -> Self {
-        Self { policy_id: policy_id.map(Box::new), ..self }
+        Self { extension: policy_id.map(|id| Box::new(Extension::Policy(id))), ..self }
     }
 
     /// Says what the target of a webhook answered.
     #[must_use]
     pub fn of_target(self, target: TargetAnswer) -> Self {
-        Self { target: Some(Box::new(target)), ..self }
+        Self { extension: Some(Box::new(Extension::Target(target))), ..self }
     }
 
     /// Says when another try makes sense.
@@ -224,6 +230,11 @@ impl Problem {
 
     /// The bytes of the body.
     fn body(&self, request_id: &str) -> Vec<u8> {
+        let (policy_id, target) = match self.extension.as_deref() {
+            Some(Extension::Policy(id)) => (Some(id.to_string()), None),
+            Some(Extension::Target(target)) => (None, Some(target)),
+            None => (None, None),
+        };
         let body = ProblemBody {
             kind: format!("urn:authrai:problem:{}", self.code.name),
             title: self.code.title,
@@ -232,8 +243,8 @@ impl Problem {
             code: self.code.name,
             request_id,
             errors: &self.errors,
-            policy_id: self.policy_id.as_ref().map(ToString::to_string),
-            target: self.target.as_deref(),
+            policy_id,
+            target,
         };
         serde_json::to_vec(&body).unwrap_or_default()
     }

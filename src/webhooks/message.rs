@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::domain::{EventId, Tenant};
+use crate::domain::{EventId, NotAnId, Tenant};
 
 /// What is sent of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,9 +24,15 @@ pub struct Message {
 #[error("this is not an event: {0}")]
 pub struct NotAnEvent(String);
 
-impl NotAnEvent {
-    fn new(why: impl ToString) -> Self {
-        Self(why.to_string())
+impl From<serde_json::Error> for NotAnEvent {
+    fn from(error: serde_json::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<NotAnId> for NotAnEvent {
+    fn from(error: NotAnId) -> Self {
+        Self(error.to_string())
     }
 }
 
@@ -50,7 +56,7 @@ impl Message {
     ///
     /// If the text is no event.
     pub fn of(tenant: Tenant, event: &str) -> Result<Self, NotAnEvent> {
-        let told: Told = serde_json::from_str(event).map_err(NotAnEvent::new)?;
+        let told: Told = serde_json::from_str(event)?;
         let mut data = told.data;
         let subjects = [
             ("agent_id", told.agent_id),
@@ -62,7 +68,7 @@ impl Message {
                 data.insert(name.to_owned(), id.into());
             }
         }
-        let event = told.id.parse().map_err(NotAnEvent::new)?;
+        let event = told.id.parse::<EventId>()?;
         Ok(Self::new(tenant, event, told.event, &told.at, data))
     }
 
@@ -74,14 +80,14 @@ impl Message {
         at: &str,
         data: Map<String, Value>,
     ) -> Self {
-        let body = json!({
+        let mut body = json!({
             "id": event.to_string(),
             "type": name,
             "timestamp": at,
             "organization_id": tenant.org.to_string(),
             "environment": tenant.environment.as_str(),
-            "data": data,
         });
+        body["data"] = data.into();
         Self { event, name, body: body.to_string().into_bytes() }
     }
 
@@ -95,7 +101,7 @@ impl Message {
         struct Named {
             event: String,
         }
-        let named: Named = serde_json::from_str(event).map_err(NotAnEvent::new)?;
+        let named: Named = serde_json::from_str(event)?;
         Ok(named.event)
     }
 }

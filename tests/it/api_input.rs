@@ -4,8 +4,10 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    time::Duration,
 };
 
+use authrai::limits;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -188,5 +190,37 @@ async fn a_half_sent_request_changes_nothing_and_holds_nobody_up() {
         assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
     }
     assert_eq!(node.api.get("/v1/agents").await.expect(200)["total"], 0);
+    node.stop().await;
+}
+
+/// Sends this and nothing more, and returns what comes back until the node hangs up.
+fn stall(address: &str, sent: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.write_all(sent.as_bytes()).expect("sent");
+    let patience = limits::HEADER_READ_TIMEOUT_S.max(limits::BODY_TIMEOUT_S) + 15;
+    stream.set_read_timeout(Some(Duration::from_secs(patience))).expect("a timeout");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("the node hangs up");
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_stops_in_the_middle_of_a_request_is_let_go() {
+    let node = TestNode::start().await;
+    let address = node.api.url.trim_start_matches("http://").to_owned();
+    let key = node.api.key.clone().expect("a key");
+    let head = "POST /v1/agents HTTP/1.1\r\nHost: x\r\n".to_owned();
+    let body = format!(
+        "{head}Authorization: Bearer {key}\r\nContent-Type: application/json\r\nConnection: \
+         close\r\nContent-Length: 100\r\n\r\n{{\"name\":"
+    );
+    let stalled = [head, body].map(|sent| {
+        let address = address.clone();
+        tokio::task::spawn_blocking(move || stall(&address, &sent))
+    });
+    let [head, body] = stalled;
+    let (head, body) = (head.await.expect("ends"), body.await.expect("ends"));
+    assert!(head.is_empty() || head.starts_with("HTTP/1.1 408"), "{head}");
+    assert!(body.starts_with("HTTP/1.1 408"), "{body}");
     node.stop().await;
 }

@@ -4,7 +4,7 @@
 //! The limit is tried by hand, with a million. That an export is made a bounded piece at a time is
 //! a test beside the code.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use authrai::secrets::{KeyKind, Secret};
 use futures_util::{StreamExt, stream};
@@ -22,7 +22,7 @@ fn events() -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_export_is_whole_and_adds_at_most_64_mib() {
+async fn an_export_is_whole_adds_at_most_64_mib_and_a_kill_loses_none_of_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let key = Secret::mint(KeyKind::ApiLive);
     let mut node = DevProcess::start(folder.path(), key.expose());
@@ -39,6 +39,14 @@ async fn an_export_is_whole_and_adds_at_most_64_mib() {
         assert!(bytes > events() * 300, "the {format} export is too short: {bytes} bytes");
         assert!(peak < before + GROWTH_MAX_KIB, "{format}: {before} KiB grew to {peak} KiB");
     }
+    node.kill();
+    let killed = Instant::now();
+    node.start_again();
+    node.ready().await;
+    println!("ready {:?} after a kill, with {} events", killed.elapsed(), events());
+    let verified = node.caller().get("/v1/audit/verify").await.expect(200);
+    assert_eq!(verified["ok"], true);
+    assert!(verified["length"].as_u64() >= Some(events() as u64), "{verified}");
 }
 
 /// Issues tokens until there are `count` events.

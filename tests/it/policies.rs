@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Answer, Caller, TestNode, text, until};
 
@@ -151,6 +152,63 @@ async fn a_throttle_is_exact_however_many_ask_at_once() {
     assert_eq!(statuses, BTreeMap::from([(201, 100), (429, 900)]));
     assert_eq!(count(&node.api, "token.issued").await, 100);
     assert_eq!(count(&node.api, "token.denied").await, 900);
+    node.stop().await;
+}
+
+/// How often the policies change while tokens are asked for.
+const CHANGES: usize = 40;
+
+/// Every event of the chain, oldest first.
+async fn whole_chain(api: &Caller) -> Vec<Value> {
+    let all = api.get("/v1/audit/export?format=json").await.expect(200);
+    all.as_array().cloned().expect("an array")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn once_a_policy_change_has_answered_no_token_is_issued_under_the_older_set() {
+    let node = TestNode::start().await;
+    let agent = node.api.agent("racer").await;
+    let done = CancellationToken::new();
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let (api, agent, done) = (node.api.clone(), agent.clone(), done.clone());
+            tokio::spawn(async move {
+                while !done.is_cancelled() {
+                    let status = ask(&api, &agent, "db.write").await.status.as_u16();
+                    assert!([201, 403].contains(&status), "{status}");
+                }
+            })
+        })
+        .collect();
+    let rule = json!({"effect": "deny", "scopes": ["db.write"]});
+    for _ in 0..CHANGES {
+        let id = policy(&node.api, rule.clone()).await;
+        ask(&node.api, &agent, "db.write").await.expect_problem(403, "policy_denied");
+        node.api.delete(&format!("/v1/policies/{id}")).await.expect(200);
+        ask(&node.api, &agent, "db.write").await.expect(201);
+    }
+    done.cancel();
+    for client in clients {
+        client.await.expect("no client saw anything else");
+    }
+    // The chain has everything in the order in which it happened.
+    let (mut is_denied, mut issued, mut denied) = (false, 0, 0);
+    for event in whole_chain(&node.api).await {
+        match event["event"].as_str().expect("a name") {
+            "policy.created" => is_denied = true,
+            "policy.deleted" => is_denied = false,
+            "token.issued" => {
+                assert!(!is_denied, "issued under the older set: {event}");
+                issued += 1;
+            }
+            "token.denied" => {
+                assert!(is_denied, "denied under the older set: {event}");
+                denied += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(issued > 2 * CHANGES && denied > 2 * CHANGES, "too few: {issued}, {denied}");
     node.stop().await;
 }
 

@@ -4,19 +4,24 @@
 //! makes them durable. After a restart the machine writes again what the log holds: a record that
 //! equals the one that is there is a no-op, one that differs is fatal. Rows hold the records of
 //! one batch and never cross a block of 4,096 positions, so that a start scans the last block of
-//! each chain and nothing else. Must not know what records mean.
+//! each chain and nothing else. All but the newest complete block are moved from the store into
+//! [`segments`](super::segments). Must not know what records mean.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use sled::Batch;
 use tokio::sync::watch;
 
 use super::apply::Progress;
+use super::archive::{self, Bell};
 use super::frame::{self, Place, RowBuilder, framed_len_bytes};
-use super::journal_rows::{StoredRecord, encode_record, parse, put_row, row_error, rows, scan};
+use super::journal_rows::{
+    Scan, StoredRecord, Unread, encode_record, parse, put_row, row_error, rows,
+};
 use super::postings::{Lists, OpenBlock, block_of, completes_block, first_of};
+use super::segments::Segments;
 use super::stripe::Rows;
 use super::{Store, Trees, keys};
 use crate::Record;
@@ -36,23 +41,94 @@ struct Chain {
 /// The journal, as the node keeps it.
 pub(crate) struct JournalShared {
     store: Arc<Store>,
+    segments: Segments,
     chains: RwLock<BTreeMap<Vec<u8>, Chain>>,
+    /// How many blocks of each chain, from the first on, are in segments; left out if none is.
+    /// Held for reading while record rows are read, and for writing while some are taken out of
+    /// the store. Locked before `chains`.
+    archived: RwLock<Archived>,
+    /// Rings when a block is complete.
+    pub bell: Bell,
+}
+
+pub(crate) type Archived = BTreeMap<Vec<u8>, u64>;
+
+impl Drop for JournalShared {
+    fn drop(&mut self) {
+        self.bell.stop();
+    }
 }
 
 impl JournalShared {
     /// Finds every chain's head and rebuilds what is known of its last block.
-    pub(crate) fn open(store: Arc<Store>) -> Result<JournalShared, Fatal> {
-        let chains = store.with(|trees| {
-            let mut chains = BTreeMap::new();
+    pub(crate) fn open(store: Arc<Store>, segments: Segments) -> Result<JournalShared, Fatal> {
+        let (mut chains, mut archived) = (BTreeMap::new(), Archived::new());
+        store.with(|trees| {
             let (mut cursor, end) = keys::journal_rows();
             while let Some(key) = rows(trees).first_key(&cursor, &end)? {
-                let (name, _) = parse(&key)?;
+                let (name, first) = parse(&key)?;
                 cursor = keys::after(&keys::chain(name));
+                if block_of(first) > 0 {
+                    archived.insert(name.to_vec(), block_of(first));
+                }
                 chains.insert(name.to_vec(), open_chain(trees, name)?);
             }
-            Ok(chains)
+            Ok(())
         })?;
-        Ok(JournalShared { store, chains: RwLock::new(chains) })
+        let (chains, archived) = (RwLock::new(chains), RwLock::new(archived));
+        Ok(JournalShared { store, segments, chains, archived, bell: Bell::default() })
+    }
+
+    fn archived(&self) -> RwLockReadGuard<'_, Archived> {
+        self.archived.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The blocks of each chain that belong into segments and are not there yet.
+    pub(crate) fn due(&self) -> Vec<(Vec<u8>, Range<u64>)> {
+        let archived = self.archived();
+        let chains = self.chains();
+        let blocks = chains.iter().map(|(name, chain)| {
+            let done = archived.get(name).copied().unwrap_or(0);
+            (name.clone(), done..archive::due(chain.head))
+        });
+        blocks.filter(|(_, blocks)| !blocks.is_empty()).collect()
+    }
+
+    /// Moves `block` of `chain`, the first that is not in a segment, into one.
+    pub(crate) fn archive(&self, chain: &[u8], block: u64) -> Result<(), Fatal> {
+        self.store.with(|trees| {
+            let rows = archive::copy(trees, &self.segments, chain, block)?;
+            let mut archived = self.archived.write().unwrap_or_else(PoisonError::into_inner);
+            trees
+                .journal
+                .apply_batch(rows)
+                .map_err(|e| Fatal::sled(What::Journal, "removing archived rows", e))?;
+            archived.insert(chain.to_vec(), block + 1);
+            Ok(())
+        })
+    }
+
+    /// Visits the records `from..=last` of `chain`, checking each, until `visit` has enough.
+    fn scan(
+        &self,
+        trees: &Trees,
+        archived: &Archived,
+        chain: &[u8],
+        from: u64,
+        last: u64,
+        visit: impl FnMut(u64, StoredRecord) -> ControlFlow<()>,
+    ) -> Result<(), Unread> {
+        let mut scan = Scan { chain, next: from, last, visit };
+        for block in block_of(from)..archived.get(chain).copied().unwrap_or(0) {
+            let segment = self.segments.read(chain, block).map_err(|fatal| scan.unread(fatal))?;
+            for row in segment.rows(scan.next) {
+                let (first, row) = row.map_err(|fatal| scan.unread(fatal))?;
+                if scan.row(first, &row)?.is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        scan.store(trees)
     }
 
     fn chains(&self) -> RwLockReadGuard<'_, BTreeMap<Vec<u8>, Chain>> {
@@ -73,14 +149,18 @@ impl JournalShared {
             check_limits(&record)?;
             by_chain.entry(record.chain.clone()).or_default().push(record);
         }
+        let archived = self.archived();
         let mut chains = self.chains.write().unwrap_or_else(PoisonError::into_inner);
+        let mut completed = false;
         self.store.with(|trees| {
             let mut batch = Batch::default();
             let mut heads = Vec::new();
             for (name, records) in by_chain {
                 let chain = chains.entry(name.clone()).or_default();
-                let fresh = check_replayed(trees, &name, chain.head, records)?;
+                let (replayed, fresh) = part(&name, chain.head, records)?;
+                self.check_replayed(trees, &archived, &name, replayed)?;
                 let head = append_chain(trees, &name, chain, fresh, &mut batch)?;
+                completed |= archive::due(head) > archive::due(chain.head);
                 heads.push((name, head));
             }
             trees
@@ -91,7 +171,44 @@ impl JournalShared {
                 chains.entry(name).or_default().head = head;
             }
             Ok(())
-        })
+        })?;
+        if completed {
+            self.bell.ring();
+        }
+        Ok(())
+    }
+
+    /// Compares `records` with those that are there.
+    fn check_replayed(
+        &self,
+        trees: &Trees,
+        archived: &Archived,
+        chain: &[u8],
+        records: Vec<Record>,
+    ) -> Result<(), Fatal> {
+        let (Some(first), Some(last)) = (records.first(), records.last()) else {
+            return Ok(());
+        };
+        let (first, last) = (first.seq, last.seq);
+        let mut records = records.into_iter();
+        let mut rewritten = None;
+        let visit = |seq, there: StoredRecord| {
+            let same = records.next().is_some_and(|again| {
+                again.seq == seq && again.tags == there.tags && again.bytes == there.bytes
+            });
+            if same {
+                return ControlFlow::Continue(());
+            }
+            rewritten = Some(seq);
+            ControlFlow::Break(())
+        };
+        self.scan(trees, archived, chain, first, last, visit).map_err(|unread| unread.fatal)?;
+        match rewritten {
+            Some(seq) => {
+                Err(Fatal::JournalRewritten { chain: chain.escape_ascii().to_string(), seq })
+            }
+            None => Ok(()),
+        }
     }
 
     fn read(
@@ -108,20 +225,17 @@ impl JournalShared {
         }
         let mut records = Vec::new();
         let mut bytes = 0;
-        let scanned = self.store.with(|trees| {
-            Ok(scan(trees, chain, from, head, |seq, record| {
-                bytes += record.bytes.len();
-                if !records.is_empty() && bytes > max_bytes {
-                    return ControlFlow::Break(());
-                }
-                records.push((seq, record.bytes));
-                if records.len() == max {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            }))
-        });
+        let visit = |seq, record: StoredRecord| {
+            bytes += record.bytes.len();
+            if !records.is_empty() && bytes > max_bytes {
+                return ControlFlow::Break(());
+            }
+            records.push((seq, record.bytes));
+            if records.len() == max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let archived = self.archived();
+        let scanned =
+            self.store.with(|trees| Ok(self.scan(trees, &archived, chain, from, head, visit)));
         match scanned {
             Err(fatal) => Err(JournalError::at(chain, from, fatal)),
             Ok(Err(unread)) => Err(JournalError::at(chain, unread.seq, unread.fatal)),
@@ -151,12 +265,14 @@ impl JournalShared {
             .map_err(|fatal| JournalError::at(chain, 0, fatal))
     }
 
-    /// For the background check: the rows of the journal's tree from `cursor` on, as they are.
-    pub(crate) fn with_rows<T>(
+    /// For the background check: runs `f` on the journal's tree, the segments, and how many there
+    /// are of each chain, none of which move meanwhile.
+    pub(crate) fn with_parts<T>(
         &self,
-        f: impl FnOnce(Rows<'_>) -> Result<T, Fatal>,
+        f: impl FnOnce(Rows<'_>, &Segments, &Archived) -> Result<T, Fatal>,
     ) -> Result<T, Fatal> {
-        self.store.with(|trees| f(rows(trees)))
+        let archived = self.archived();
+        self.store.with(|trees| f(rows(trees), &self.segments, &archived))
     }
 }
 
@@ -170,11 +286,12 @@ fn open_chain(trees: &Trees, name: &[u8]) -> Result<Chain, Fatal> {
     let head = first + count - 1;
     let block = block_of(head);
     let mut open = OpenBlock::default();
-    scan(trees, name, first_of(block), head, |seq, record| {
+    let visit = |seq, record: StoredRecord| {
         open.push(seq, &record.tags);
         ControlFlow::Continue(())
-    })
-    .map_err(|unread| unread.fatal)?;
+    };
+    let mut scan = Scan { chain: name, next: first_of(block), last: head, visit };
+    scan.store(trees).map_err(|unread| unread.fatal)?;
     if completes_block(head) {
         open = OpenBlock::default();
     }
@@ -197,43 +314,24 @@ fn check_limits(record: &Record) -> Result<(), Fatal> {
     Err(Fatal::RecordTooLarge { chain, seq: record.seq, detail })
 }
 
-/// Compares records up to `head` with those that are there, and returns the others.
-fn check_replayed(
-    trees: &Trees,
+/// Parts `records` into those up to `head` and those after it, which must follow without a gap.
+fn part(
     chain: &[u8],
     head: u64,
     records: Vec<Record>,
-) -> Result<Vec<Record>, Fatal> {
-    let name = || chain.escape_ascii().to_string();
+) -> Result<(Vec<Record>, Vec<Record>), Fatal> {
+    let gap = |expected, found| {
+        Err(Fatal::JournalGap { chain: chain.escape_ascii().to_string(), expected, found })
+    };
     let (replayed, fresh): (Vec<_>, Vec<_>) = records.into_iter().partition(|r| r.seq <= head);
     let mut expected = fresh.iter().zip(head + 1..);
     if let Some((record, expected)) = expected.find(|(record, expected)| record.seq != *expected) {
-        return Err(Fatal::JournalGap { chain: name(), expected, found: record.seq });
+        return gap(expected, record.seq);
     }
-    let (Some(first), Some(last)) = (replayed.first(), replayed.last()) else {
-        return Ok(fresh);
-    };
-    if first.seq == 0 {
-        return Err(Fatal::JournalGap { chain: name(), expected: 1, found: 0 });
+    if replayed.iter().any(|r| r.seq == 0) {
+        return gap(1, 0);
     }
-    let (first, last) = (first.seq, last.seq);
-    let mut replayed = replayed.into_iter().peekable();
-    let mut rewritten = None;
-    scan(trees, chain, first, last.max(first), |seq, there| {
-        let same = replayed.next().is_some_and(|again| {
-            again.seq == seq && again.tags == there.tags && again.bytes == there.bytes
-        });
-        if same && replayed.peek().is_some() {
-            return ControlFlow::Continue(());
-        }
-        rewritten = (!same).then_some(seq);
-        ControlFlow::Break(())
-    })
-    .map_err(|unread| unread.fatal)?;
-    match rewritten {
-        Some(seq) => Err(Fatal::JournalRewritten { chain: name(), seq }),
-        None => Ok(fresh),
-    }
+    Ok((replayed, fresh))
 }
 
 /// Puts `records` into `batch` as rows, with the posting lists of every block that they complete.

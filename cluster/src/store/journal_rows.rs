@@ -66,43 +66,84 @@ pub(crate) fn parse(key: &[u8]) -> Result<(&[u8], u64), Fatal> {
     })
 }
 
-/// Visits the records `from..=head` of `chain`, checking each, until `visit` has enough.
-pub(crate) fn scan(
-    trees: &Trees,
-    chain: &[u8],
-    from: u64,
-    head: u64,
-    mut visit: impl FnMut(u64, StoredRecord) -> ControlFlow<()>,
-) -> Result<(), Unread> {
-    let rows = rows(trees);
-    let low = keys::chain(chain);
-    let start = rows
-        .last_up_to(&low, &keys::journal_row(chain, from))
-        .map_err(|fatal| Unread { seq: from, fatal })?
-        .map_or(low.clone(), |(key, _)| key);
-    let mut expected = from;
-    for row in rows.from(&start, &keys::after(&low)) {
-        let (key, row) = row.map_err(|fatal| Unread { seq: expected, fatal })?;
-        let (_, first) = parse(&key).map_err(|fatal| Unread { seq: expected, fatal })?;
-        if first > expected {
-            break;
+/// A walk over the records of a chain that follow one another, row by row.
+pub(crate) struct Scan<'a, V> {
+    pub chain: &'a [u8],
+    /// The next position; rows may begin before it.
+    pub next: u64,
+    /// The last position wanted.
+    pub last: u64,
+    /// Has enough when it breaks.
+    pub visit: V,
+}
+
+impl<V: FnMut(u64, StoredRecord) -> ControlFlow<()>> Scan<'_, V> {
+    /// Visits what is wanted of a row that begins with record `first`, checking each record.
+    /// Breaks when there is enough.
+    pub(crate) fn row(&mut self, first: u64, row: &[u8]) -> Result<ControlFlow<()>, Unread> {
+        if first > self.next {
+            return Err(self.missing());
         }
-        let place = Place::new(chain, first);
-        for (payload, seq) in frame::records(&place, &row).zip(first..) {
+        let place = Place::new(self.chain, first);
+        for (payload, seq) in frame::records(&place, row).zip(first..) {
             let record = payload
-                .map_err(|e| row_error(chain, first, e))
-                .and_then(|p| decode_record(chain, seq, p).map_err(|fatal| (seq, fatal)))
+                .map_err(|e| row_error(self.chain, first, e))
+                .and_then(|p| decode_record(self.chain, seq, p).map_err(|fatal| (seq, fatal)))
                 .map_err(|(seq, fatal)| Unread { seq, fatal })?;
-            if seq < expected {
+            if seq < self.next {
                 continue;
             }
-            expected = seq + 1;
-            if visit(seq, record).is_break() || seq == head {
+            self.next = seq + 1;
+            if (self.visit)(seq, record).is_break() || seq == self.last {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// The next record is not there.
+    pub(crate) fn missing(&self) -> Unread {
+        Unread { seq: self.next, fatal: damaged(self.chain, self.next, "it is missing") }
+    }
+
+    /// The next record cannot be read.
+    pub(crate) fn unread(&self, fatal: Fatal) -> Unread {
+        Unread { seq: self.next, fatal }
+    }
+
+    /// Visits what the store holds, which is everything from the next record on.
+    pub(crate) fn store(&mut self, trees: &Trees) -> Result<(), Unread> {
+        let rows = rows(trees);
+        let low = keys::chain(self.chain);
+        let start = rows
+            .last_up_to(&low, &keys::journal_row(self.chain, self.next))
+            .map_err(|fatal| self.unread(fatal))?
+            .map_or(low.clone(), |(key, _)| key);
+        for row in rows.from(&start, &keys::after(&low)) {
+            let (key, row) = row.map_err(|fatal| self.unread(fatal))?;
+            let (_, first) = parse(&key).map_err(|fatal| self.unread(fatal))?;
+            if self.row(first, &row)?.is_break() {
                 return Ok(());
             }
         }
+        Err(self.missing())
     }
-    Err(Unread { seq: expected, fatal: damaged(chain, expected, "it is missing") })
+}
+
+/// Checks the row that begins with record `first`, where `expected` should. Returns the position
+/// after its last record.
+pub(crate) fn check_row(chain: &[u8], first: u64, expected: u64, row: &[u8]) -> Result<u64, Fatal> {
+    if first != expected {
+        let detail = "records are missing or out of place";
+        return Err(damaged(chain, expected.min(first), detail));
+    }
+    let place = Place::new(chain, first);
+    let mut next = first;
+    for record in frame::records(&place, row) {
+        record.map_err(|e| row_error(chain, first, e).1)?;
+        next += 1;
+    }
+    Ok(next)
 }
 
 /// The stored form of a record.

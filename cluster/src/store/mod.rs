@@ -5,6 +5,7 @@
 //!            identity    which node of which cluster this is
 //!            mark        how far the log is known to be synced
 //!            store/      sled: the trees `log`, `journal`, `meta`
+//!            journal/    complete blocks of the journal, one file each
 //!            snapshots/  whole states, one file each
 //! ```
 //!
@@ -12,6 +13,7 @@
 //! at once. Only [`writer`] makes it durable. Must not know what a command or a record means.
 
 pub(crate) mod apply;
+pub(crate) mod archive;
 pub(crate) mod frame;
 pub(crate) mod identity;
 pub(crate) mod journal;
@@ -22,6 +24,7 @@ mod log_rows;
 pub(crate) mod mark;
 pub(crate) mod postings;
 pub(crate) mod scrub;
+pub(crate) mod segments;
 pub(crate) mod snapshot;
 pub(crate) mod snapshot_file;
 pub(crate) mod stored;

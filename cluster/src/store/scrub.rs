@@ -1,16 +1,20 @@
 //! The slow check of everything in the journal that no start looks at.
 //!
-//! One thread walks all rows, record rows and posting lists, at a bounded rate, again and again.
+//! One thread walks everything, segments, record rows and posting lists, at a bounded rate, again
+//! and again.
 //! The first damage is reported and stays reported; the walk goes on. Must not mend anything.
 
+use std::ops::Bound;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::frame::{self, Place};
-use super::journal::JournalShared;
+use super::journal::{Archived, JournalShared};
+use super::journal_rows::{check_row, damaged};
+use super::postings::{block_of, first_of};
+use super::segments::Segments;
 use super::stripe::Rows;
-use super::{journal_rows, keys, postings};
+use super::{frame, keys, postings};
 use crate::error::Fatal;
 
 /// Bytes checked between two pauses.
@@ -81,7 +85,9 @@ fn run(journal: &Weak<JournalShared>, pace: Pace, shared: &Shared) {
     let mut walk = Walk::default();
     while let Some(journal) = journal.upgrade() {
         // The only error is that the store has been closed.
-        let Ok(step) = journal.with_rows(|rows| Ok(walk.step(rows))) else {
+        let walked =
+            journal.with_parts(|rows, segments, archived| Ok(walk.step(rows, segments, archived)));
+        let Ok(step) = walked else {
             return;
         };
         drop(journal);
@@ -118,10 +124,12 @@ struct Step {
     ended: bool,
 }
 
-/// Where a pass stands.
+/// Where a pass stands: segments come first, then the store.
 #[derive(Default)]
 struct Walk {
-    /// The first key not yet checked.
+    /// The chain whose segments are being checked, and its next record.
+    segment: Option<(Vec<u8>, u64)>,
+    /// The first key of the store not yet checked.
     key: Vec<u8>,
     /// The chain of the last record row, and the position that comes next.
     next: Option<(Vec<u8>, u64)>,
@@ -129,8 +137,37 @@ struct Walk {
 
 impl Walk {
     /// Checks the rows of one step.
-    fn step(&mut self, rows: Rows<'_>) -> Step {
+    fn step(&mut self, rows: Rows<'_>, segments: &Segments, archived: &Archived) -> Step {
         let mut step = Step::default();
+        while step.bytes < STEP_BYTES {
+            let Some((chain, mut next)) = self.next_archived(archived) else {
+                self.step_store(rows, archived, &mut step);
+                return step;
+            };
+            let block = block_of(next);
+            if let Err(fatal) = check_segment(segments, &chain, &mut next, &mut step) {
+                step.damage.get_or_insert(fatal);
+                next = first_of(block + 1);
+            }
+            self.segment = Some((chain, next));
+        }
+        step
+    }
+
+    /// The next record to be checked in a segment.
+    fn next_archived(&self, archived: &Archived) -> Option<(Vec<u8>, u64)> {
+        let from = match &self.segment {
+            None => Bound::Unbounded,
+            Some((chain, next)) if archived.get(chain).is_some_and(|n| block_of(*next) < *n) => {
+                return self.segment.clone();
+            }
+            Some((chain, _)) => Bound::Excluded(chain),
+        };
+        let (chain, _) = archived.range::<Vec<u8>, _>((from, Bound::Unbounded)).next()?;
+        Some((chain.clone(), 1))
+    }
+
+    fn step_store(&mut self, rows: Rows<'_>, archived: &Archived, step: &mut Step) {
         let (_, end) = keys::journal_rows();
         let from = self.key.clone();
         for row in rows.from(&from, &end) {
@@ -138,7 +175,7 @@ impl Walk {
                 step.rows += 1;
                 step.bytes += (key.len() + row.len()) as u64;
                 self.key = keys::after(&key);
-                self.check(&key, &row)
+                self.check(archived, &key, &row)
             });
             match checked {
                 Ok(Ok(())) => {}
@@ -149,39 +186,31 @@ impl Walk {
                     step.damage.get_or_insert(fatal);
                     self.skip_unreadable(rows);
                     step.ended = self.key.is_empty();
-                    return step;
+                    return;
                 }
             }
             if step.bytes >= STEP_BYTES {
-                return step;
+                return;
             }
         }
         step.ended = true;
-        step
     }
 
-    fn check(&mut self, key: &[u8], row: &[u8]) -> Result<(), Fatal> {
+    fn check(&mut self, archived: &Archived, key: &[u8], row: &[u8]) -> Result<(), Fatal> {
         let Some((chain, first)) = keys::parse_journal_row(key) else {
             return postings::check(key, row);
         };
+        // Where the chain began at the last step may have gone into a segment meanwhile.
+        let begin = first_of(archived.get(chain).copied().unwrap_or(0));
         let expected = match &self.next {
-            Some((last, next)) if last == chain => *next,
-            _ => 1,
+            Some((last, next)) if last == chain => begin.max(*next),
+            _ => begin,
         };
-        let count = frame::count(row).map_err(|e| journal_rows::row_error(chain, first, e).1);
-        self.next = Some((chain.to_vec(), first + count.clone().unwrap_or(1)));
-        if first != expected {
-            return Err(journal_rows::damaged(
-                chain,
-                expected.min(first),
-                "records are missing or out of place",
-            ));
-        }
-        count?;
-        let place = Place::new(chain, first);
-        frame::records(&place, row)
-            .try_for_each(|r| r.map(|_| ()))
-            .map_err(|e| journal_rows::row_error(chain, first, e).1)
+        let checked = check_row(chain, first, expected, row);
+        // After damage the row's own word for its length is as good as any.
+        let next = checked.clone().or_else(|_| frame::count(row).map(|count| first + count));
+        self.next = Some((chain.to_vec(), next.unwrap_or(first + 1)));
+        checked.map(|_| ())
     }
 
     /// Goes past the first row from here on, which the store cannot read; if it cannot even say
@@ -195,4 +224,25 @@ impl Walk {
             Ok(None) | Err(_) => Vec::new(),
         };
     }
+}
+
+/// Checks the rows of a segment from the one on that begins with record `next`, and moves `next`,
+/// until the segment or the step ends.
+fn check_segment(
+    segments: &Segments,
+    chain: &[u8],
+    next: &mut u64,
+    step: &mut Step,
+) -> Result<(), Fatal> {
+    let end = first_of(block_of(*next) + 1);
+    for row in segments.read(chain, block_of(*next))?.rows(*next) {
+        let (first, row) = row?;
+        step.rows += 1;
+        step.bytes += row.len() as u64;
+        *next = check_row(chain, first, *next, &row)?;
+        if step.bytes >= STEP_BYTES {
+            return Ok(());
+        }
+    }
+    if *next == end { Ok(()) } else { Err(damaged(chain, *next, "it is missing")) }
 }

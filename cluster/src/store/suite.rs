@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::apply::{Apply, Progress};
 use super::journal::JournalShared;
 use super::log::{Log, LogShared};
+use super::segments::Segments;
 use super::snapshot::Snapshots;
 use super::{Store, writer};
 use crate::fatal::FatalCell;
@@ -24,7 +25,8 @@ pub(crate) fn open(dir: &Path) -> (Log, Apply<Counter>, Arc<Store>) {
     let (shared, mark) = LogShared::open(dir, store.clone(), fatal.clone()).expect("opens");
     let shared = Arc::new(shared);
     let (writer, _) = writer::spawn(shared.clone(), mark);
-    let journal = Arc::new(JournalShared::open(store.clone()).expect("opens"));
+    let segments = Segments::open(dir).expect("opens");
+    let journal = Arc::new(JournalShared::open(store.clone(), segments).expect("opens"));
     let mut apply = Apply::new(
         Counter::default(),
         journal,

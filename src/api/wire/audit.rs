@@ -75,6 +75,21 @@ pub struct AuditActor {
     pub id: String,
 }
 
+/// A message of the stream, as its fields stand in the WHATWG's `text/event-stream`.
+#[derive(Debug, ToSchema)]
+#[allow(dead_code, reason = "describes what axum writes")]
+pub struct AuditMessage {
+    /// The event's `seq`: where to resume, as `Last-Event-ID`.
+    #[schema(examples("17"))]
+    pub id: String,
+    /// The event's name.
+    #[schema(examples("token.revoked"))]
+    pub event: String,
+    /// The event, as `GET /audit` lists it, as JSON text.
+    #[schema(content_media_type = "application/json")]
+    pub data: String,
+}
+
 /// A page of events.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AuditPage {
