@@ -61,7 +61,8 @@ def wait_until_ready(url, process, log):
     pytest.fail(f"the node was not ready within {PATIENCE_S} s:\n{log.read_text()}")
 
 
-@pytest.fixture(scope="session")
+# A node for each file: what one file does to its keys is no other's trouble.
+@pytest.fixture(scope="module")
 def node(tmp_path_factory):
     folder = tmp_path_factory.mktemp("node")
     out, log = folder / "out", folder / "log"
