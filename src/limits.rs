@@ -248,8 +248,10 @@ pub const WEBHOOK_QUEUE_MAX_RECORDS: usize = 256;
 pub const WEBHOOK_QUEUE_MAX_BYTES: usize = 256 * 1024;
 /// How far an endpoint may have passed over events that it does not want before that is recorded.
 pub const WEBHOOK_PASSED_OVER_MAX: u64 = 4_096;
-/// How long an endpoint waits that could not start an attempt: the node may not, or cannot read.
+/// How long an endpoint waits that could not start an attempt since the node may not.
 pub const WEBHOOK_PAUSE_MS: u64 = 200;
+/// How long an endpoint waits that cannot read its events or its secrets.
+pub const WEBHOOK_PAUSE_UNREADABLE_MS: u64 = 5_000;
 /// How long changes are gathered before endpoints are told of them.
 pub const WEBHOOK_NUDGE_MS: u64 = 20;
 /// How long a node that stops waits for deliveries that are under way.

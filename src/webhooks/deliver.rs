@@ -62,6 +62,10 @@ impl Deliverer {
     ///
     /// If TLS cannot be set up at all.
     pub fn new(guard: Guard) -> Result<Self, reqwest::Error> {
+        Self::within(guard, Duration::from_secs(limits::WEBHOOK_TIMEOUT_S))
+    }
+
+    fn within(guard: Guard, timeout: Duration) -> Result<Self, reqwest::Error> {
         let allow_private = guard.allows_private();
         let guard = Arc::new(guard);
         let builder = || {
@@ -71,7 +75,7 @@ impl Deliverer {
                 .no_proxy()
                 .referer(false)
                 .retry(reqwest::retry::never())
-                .timeout(Duration::from_secs(limits::WEBHOOK_TIMEOUT_S))
+                .timeout(timeout)
                 .pool_max_idle_per_host(IDLE_CONNECTIONS_PER_HOST)
                 .pool_idle_timeout(IDLE_FOR)
                 .dns_resolver(Arc::clone(&guard))

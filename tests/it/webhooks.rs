@@ -105,6 +105,14 @@ async fn every_event_arrives_as_promised_with_a_signature_that_verifies() {
         assert_eq!((&delivery["response_status"], &delivery["error"]), (&json!(204), &Value::Null));
         assert!(text(&delivery, "id").starts_with("dlv_"));
     }
+    let metrics = node.api.get("/metrics").await.text;
+    for series in [
+        r#"authrai_webhook_attempts_total{outcome="delivered"} "#,
+        r#"authrai_webhook_attempt_seconds_bucket{le="0.005"} "#,
+        "authrai_webhook_open_retries ",
+    ] {
+        assert!(metrics.contains(series), "{series} in {metrics}");
+    }
     node.stop().await;
 }
 

@@ -4,6 +4,8 @@
 //! It starts only while this node may deliver, as the last thing that is asked. Must not know what
 //! else the endpoint has in hand.
 
+use std::sync::Arc;
+
 use metrics::{counter, histogram};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::error;
@@ -46,22 +48,33 @@ impl Lanes {
     }
 }
 
-/// Makes an attempt. `None` if it was not made.
+/// Why an attempt was not made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotMade {
+    /// This node may not deliver at the moment, or the endpoint is not to be sent anything.
+    NotNow,
+    /// What it takes cannot be read; the log says why.
+    Unreadable,
+}
+
+/// Makes an attempt.
 pub(super) async fn make(
     shared: &Shared,
     id: WebhookId,
     start: &Start,
     struggling: bool,
-) -> Option<DeliveryAttempt> {
-    let _place = shared.lanes.enter(struggling).await?;
+) -> Result<DeliveryAttempt, NotMade> {
+    let _place = shared.lanes.enter(struggling).await.ok_or(NotMade::NotNow)?;
     let work = &shared.tools;
     let view = work.views.load_full();
-    let webhook = view.state.webhooks.get(&id).filter(|webhook| webhook.disabled.is_none())?;
-    let message = read(work, webhook, start).await?;
+    let enabled = |webhook: &&Arc<Webhook>| webhook.disabled.is_none();
+    let webhook = view.state.webhooks.get(&id).filter(enabled).ok_or(NotMade::NotNow)?;
+    let message = read(work, webhook, start).await.ok_or(NotMade::Unreadable)?;
     let at = clock::now_ms();
-    let secrets = open_secrets(work, webhook, at.max(view.state.clock))?;
+    let secrets = open_secrets(work, webhook, at.max(view.state.clock));
+    let secrets = secrets.ok_or(NotMade::Unreadable)?;
     if !shared.may_deliver() {
-        return None;
+        return Err(NotMade::NotNow);
     }
     let parcel = Parcel {
         url: &webhook.url,
@@ -72,7 +85,7 @@ pub(super) async fn make(
     };
     let answer = work.deliverer.post(parcel).await;
     count(&answer);
-    Some(outcome(work, start, message, at, answer))
+    Ok(outcome(work, start, message, at, answer))
 }
 
 async fn read(work: &Tools, webhook: &Webhook, start: &Start) -> Option<Message> {

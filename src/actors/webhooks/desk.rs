@@ -100,19 +100,8 @@ impl Desk {
         if self.unrecorded.len() >= limits::WEBHOOK_UNRECORDED_MAX {
             return started;
         }
-        let mut due: Vec<_> = outbox
-            .open
-            .iter()
-            .filter(|(seq, retry)| retry.due_at <= now && !self.is_in_hand(**seq))
-            .map(|(seq, retry)| (retry.due_at, *seq, retry.attempts))
-            .collect();
-        due.sort_unstable();
-        for (_, seq, attempts) in due {
-            if !self.has_place(self.retries.len()) {
-                break;
-            }
-            self.retries.insert(seq);
-            started.push(Start { seq, number: attempts.saturating_add(1), text: None });
+        if self.has_place(self.retries.len()) {
+            self.start_retries(outbox, now, &mut started);
         }
         while self.has_place(self.first_attempts.len()) && self.may_owe_more(outbox) {
             let furthest = self.position().saturating_add(limits::WEBHOOK_AHEAD_MAX);
@@ -125,6 +114,22 @@ impl Desk {
             started.push(Start { seq, number: 1, text: Some(text) });
         }
         started
+    }
+
+    fn start_retries(&mut self, outbox: &Outbox, now: Millis, started: &mut Vec<Start>) {
+        let due = outbox.open.iter().filter(|(_, retry)| retry.due_at <= now);
+        let mut due: Vec<_> = due
+            .filter(|(seq, _)| !self.is_in_hand(**seq))
+            .map(|(seq, retry)| (retry.due_at, *seq, retry.attempts))
+            .collect();
+        due.sort_unstable();
+        for (_, seq, attempts) in due {
+            if !self.has_place(self.retries.len()) {
+                break;
+            }
+            self.retries.insert(seq);
+            started.push(Start { seq, number: attempts.saturating_add(1), text: None });
+        }
     }
 
     /// Whether another attempt of a kind of which so many are under way has a place.

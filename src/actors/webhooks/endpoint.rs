@@ -10,12 +10,14 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::{
     sync::mpsc,
     task::{AbortHandle, JoinSet},
+    time::Instant,
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{error, warn};
 
 use super::{
-    Shared, attempt,
+    Shared,
+    attempt::{self, NotMade},
     desk::{Desk, Start},
     recorder::Report,
 };
@@ -26,6 +28,8 @@ use crate::{
 };
 
 const PAUSE: Duration = Duration::from_millis(limits::WEBHOOK_PAUSE_MS);
+/// The same, when what it takes cannot be read.
+const PAUSE_UNREADABLE: Duration = Duration::from_millis(limits::WEBHOOK_PAUSE_UNREADABLE_MS);
 /// Longest that a timer runs, so that a clock that was set is noticed.
 const TIMER_MAX: Duration = Duration::from_secs(60);
 
@@ -42,7 +46,7 @@ pub(super) enum Message {
 /// An attempt that is over.
 pub(super) struct Ended {
     start: Start,
-    outcome: Option<DeliveryAttempt>,
+    outcome: Result<DeliveryAttempt, NotMade>,
     under_way: TaskTrackerToken,
 }
 
@@ -61,6 +65,8 @@ pub(super) struct Endpoint {
     /// The position that was last reported, so that none is twice.
     reported: u64,
     timer: Option<AbortHandle>,
+    /// Nothing is started before.
+    rests_until: Instant,
 }
 
 impl Actor for EndpointActor {
@@ -83,6 +89,7 @@ impl Actor for EndpointActor {
             struggling: outbox.progress.failing_since.is_some(),
             reported: outbox.progress.position,
             timer: None,
+            rests_until: Instant::now(),
             shared,
             reports,
         })
@@ -113,14 +120,18 @@ impl Endpoint {
     /// Starts what is to be started, and sees to it that this is called again in time.
     async fn look(&mut self, myself: &ActorRef<Message>) -> Result<(), ActorProcessingErr> {
         while self.attempts.try_join_next().is_some() {}
-        // Gone or disabled: the supervisor stops this actor.
+        // Gone or disabled: the keeper stops this actor.
         let Some((webhook, outbox)) = self.now_in_state() else { return Ok(()) };
         if webhook.disabled.is_some() {
             return Ok(());
         }
         self.desk.follow(&outbox);
-        if self.desk.wants_more() {
+        if self.desk.wants_more() && !self.is_resting() {
             self.read(myself, &webhook, &outbox).await?;
+        }
+        if self.is_resting() {
+            self.wake_in(myself, self.rests_until.saturating_duration_since(Instant::now()));
+            return Ok(());
         }
         for start in self.desk.start(&outbox, clock::now_ms()) {
             self.attempt(myself, start);
@@ -131,6 +142,14 @@ impl Endpoint {
             self.wake_in(myself, wait.clamp(PAUSE, TIMER_MAX));
         }
         Ok(())
+    }
+
+    fn is_resting(&self) -> bool {
+        Instant::now() < self.rests_until
+    }
+
+    fn rest(&mut self, pause: Duration) {
+        self.rests_until = Instant::now() + pause;
     }
 
     /// Reads the next events, some at a time.
@@ -148,7 +167,7 @@ impl Endpoint {
             Err(error) => {
                 // Never passed over: whoever reads this log has to act first.
                 error!(%error, webhook = %self.id, "cannot read the events to send");
-                self.wake_in(myself, TIMER_MAX);
+                self.rest(PAUSE_UNREADABLE);
                 return Ok(());
             }
         };
@@ -188,10 +207,16 @@ impl Endpoint {
         myself: &ActorRef<Message>,
     ) -> Result<(), ActorProcessingErr> {
         let Ended { start, outcome, under_way } = ended;
-        let Some(outcome) = outcome else {
-            self.desk.put_back(start);
-            self.wake_in(myself, PAUSE);
-            return Ok(());
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(why) => {
+                self.desk.put_back(start);
+                self.rest(match why {
+                    NotMade::NotNow => PAUSE,
+                    NotMade::Unreadable => PAUSE_UNREADABLE,
+                });
+                return Ok(());
+            }
         };
         let failed = matches!(outcome.result, AttemptResult::Failed(_));
         self.struggling = failed || outcome.latency_ms >= limits::WEBHOOK_SLOW_MS;

@@ -158,3 +158,23 @@ async fn what_cannot_be_reached_says_how() {
     let came = post(&deliverer, &format!("http://{garbled}/")).await;
     assert_eq!(came.fault, Some(DeliveryFault::Unreachable));
 }
+
+#[tokio::test]
+async fn what_takes_too_long_is_given_up_also_while_its_body_drips() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let timeout = Duration::from_millis(150);
+    let impatient = Deliverer::within(Guard::of_system(true), timeout).expect("a client");
+    for answer in ["", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\na"] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let holding = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            stream.write_all(answer.as_bytes()).await.expect("written");
+            std::future::pending::<()>().await;
+        });
+        let came = post(&impatient, &format!("http://{address}/")).await;
+        assert_eq!(came.fault, Some(DeliveryFault::Timeout), "{answer:?}");
+        assert!(came.latency_ms >= 150);
+        holding.abort();
+    }
+}
