@@ -169,6 +169,7 @@ async fn what_takes_too_long_is_given_up_also_while_its_body_drips() {
         let address = listener.local_addr().expect("an address");
         let holding = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.expect("a connection");
+            let _ = stream.read(&mut [0; 4096]).await;
             stream.write_all(answer.as_bytes()).await.expect("written");
             std::future::pending::<()>().await;
         });
