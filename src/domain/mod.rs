@@ -64,7 +64,9 @@ pub use state::{Decision, Head, State};
 pub use throttle::{Counted, ThrottleKey, Window};
 pub use token::{LiveToken, TokenDetails};
 pub use token_lists::TokenLists;
-pub use webhook::{DisabledReason, EVERY_EVENT, PreviousSigningSecret, SealedSecret, Webhook};
+pub use webhook::{
+    DisabledReason, EVERY_EVENT, EarlierChoice, PreviousSigningSecret, SealedSecret, Webhook,
+};
 
 /// Milliseconds since the Unix epoch.
 pub type Millis = u64;

@@ -47,6 +47,16 @@ pub struct PreviousSigningSecret {
     pub works_until: Millis,
 }
 
+/// What an endpoint wanted before its choice was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierChoice {
+    /// Names of events, or [`EVERY_EVENT`]. Where several changes followed each other faster than
+    /// events were sent, all that it wanted in between.
+    pub events: BTreeSet<String>,
+    /// Holds for events up to this place in the chain.
+    pub through: u64,
+}
+
 /// An endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Webhook {
@@ -58,6 +68,8 @@ pub struct Webhook {
     pub url: String,
     /// Names of events, or [`EVERY_EVENT`] alone.
     pub events: BTreeSet<String>,
+    /// What it wanted of the events that happened before that was changed.
+    pub earlier: Option<EarlierChoice>,
     /// What it is for.
     pub description: Option<String>,
     /// What signs.
@@ -75,9 +87,24 @@ pub struct Webhook {
 const KIND: Kind = Kind::Webhook(());
 
 impl Webhook {
-    /// Whether it wants to be told of events of this name.
-    pub fn wants(&self, event: &str) -> bool {
-        self.events.contains(EVERY_EVENT) || self.events.contains(event)
+    /// Whether it wanted to be told of the event of this name, at this place in the chain, when that
+    /// happened.
+    pub fn wants(&self, seq: u64, event: &str) -> bool {
+        let events = match &self.earlier {
+            Some(earlier) if seq <= earlier.through => &earlier.events,
+            _ => &self.events,
+        };
+        events.contains(EVERY_EVENT) || events.contains(event)
+    }
+
+    /// The choice before a change at the end of a chain at `through`, by an endpoint that has come
+    /// to `position`.
+    fn choice_until(&self, through: u64, position: u64) -> EarlierChoice {
+        let mut events = self.events.clone();
+        if let Some(earlier) = self.earlier.as_ref().filter(|earlier| position < earlier.through) {
+            events.extend(earlier.events.iter().cloned());
+        }
+        EarlierChoice { events, through }
     }
 
     /// The secrets that sign at `at`: the newest first.
@@ -99,6 +126,7 @@ pub(super) fn create(
         tenant,
         url: new.url.clone(),
         events: new.events.clone(),
+        earlier: None,
         description: new.description.clone(),
         secret: SealedSecret { version: 1, sealed: new.sealed_secret.clone() },
         previous: None,
@@ -192,6 +220,10 @@ pub(super) fn update(
     let mut webhook = Webhook::clone(old);
     let changed = change_fields(&mut webhook, change);
     check(&webhook)?;
+    if changed.contains(&"events") {
+        let position = state.outboxes.get(&old.id).map_or(0, |outbox| outbox.progress.position);
+        webhook.earlier = Some(old.choice_until(state.chain_end(old.tenant), position));
+    }
     let mut facts = Vec::new();
     if !changed.is_empty() {
         webhook.updated_at = at;

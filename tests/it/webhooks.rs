@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use authrai::limits;
+use futures_util::{StreamExt, stream};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -16,7 +18,7 @@ use crate::{
 
 /// Retries after one second, many times.
 const IMPATIENT: &[(&str, &str)] =
-    &[("webhooks.retry_schedule", "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1")];
+    &[("webhooks.retry_schedule", "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1")];
 
 async fn audit(api: &Caller) -> BTreeMap<String, Value> {
     let page = api.get("/v1/audit?limit=100").await.expect(200);
@@ -25,11 +27,13 @@ async fn audit(api: &Caller) -> BTreeMap<String, Value> {
 }
 
 async fn agents(api: &Caller, number: usize) -> BTreeSet<String> {
-    let mut made = BTreeSet::new();
-    for n in 0..number {
-        made.insert(api.agent(&format!("agent {n}")).await);
-    }
-    made
+    let calls = (0..number).map(|_| async { api.agent("told of").await });
+    stream::iter(calls).buffer_unordered(16).collect().await
+}
+
+/// The agents that messages tell of.
+fn told_of(arrived: &[Arrived]) -> BTreeSet<String> {
+    arrived.iter().map(|one| text(&one.body()["data"], "agent_id")).collect()
 }
 
 #[tokio::test]
@@ -233,9 +237,25 @@ async fn a_target_that_was_down_gets_everything_once_it_is_back() {
     let arrived = receiver.until_arrived(made.len()).await;
     println!("{} events {:?} after the target was back", made.len(), back.elapsed());
     assert!(back.elapsed() < Duration::from_secs(3), "a step of a second, and what it takes");
-    let told: BTreeSet<_> =
-        arrived.iter().map(|one| text(&one.body()["data"], "agent_id")).collect();
-    assert_eq!(told, made);
+    assert_eq!(told_of(&arrived), made);
+    assert!(receiver.ids().values().all(|times| *times == 1));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_events_than_an_endpoint_may_be_owed_wait_and_arrive_too() {
+    let node = TestNode::start_with(IMPATIENT).await;
+    let address = free_address();
+    register(&node.api, &format!("http://{address}/hook"), &["agent.created"]).await;
+    let made = agents(&node.api, limits::WEBHOOK_OPEN_RETRIES_MAX + 200).await;
+    let full = format!("authrai_webhook_open_retries {}\n", limits::WEBHOOK_OPEN_RETRIES_MAX);
+    until("the open retries to be full", || async {
+        node.api.get("/metrics").await.text.contains(&full).then_some(())
+    })
+    .await;
+    let receiver = Receiver::start_at(address).await;
+    let arrived = receiver.until_arrived(made.len()).await;
+    assert_eq!(told_of(&arrived), made);
     assert!(receiver.ids().values().all(|times| *times == 1));
     node.stop().await;
 }
@@ -393,8 +413,6 @@ async fn nothing_is_sent_twice_when_a_node_stops_in_order_or_its_actors_die() {
     node.server().supervisor().kill_webhooks();
     made.extend(agents(&node.api, 20).await);
     let arrived = receiver.until_arrived(60).await;
-    let told: BTreeSet<_> =
-        arrived.iter().map(|one| text(&one.body()["data"], "agent_id")).collect();
-    assert_eq!(told, made);
+    assert_eq!(told_of(&arrived), made);
     node.stop().await;
 }

@@ -174,7 +174,7 @@ impl Endpoint {
         let any = !entries.is_empty();
         for entry in entries {
             let name = webhooks::Message::name_of(&entry.text)?;
-            let wanted = webhook.wants(&name).then_some(entry.text);
+            let wanted = webhook.wants(entry.seq, &name).then_some(entry.text);
             self.desk.take_in(outbox, entry.seq, wanted);
         }
         if any && self.desk.wants_more() {

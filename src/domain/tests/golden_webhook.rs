@@ -10,6 +10,7 @@ pub(crate) fn a_webhook() -> Webhook {
         tenant: Tenant::live(org(1)),
         url: "u".into(),
         events: BTreeSet::from(["a".into(), "b".into()]),
+        earlier: Some(EarlierChoice { events: BTreeSet::from(["c".into()]), through: 9 }),
         description: Some("d".into()),
         secret: SealedSecret { version: 2, sealed: vec![3] },
         previous: Some(PreviousSigningSecret {
@@ -109,7 +110,7 @@ fn every_stored_outcome_and_refusal_of_webhooks_keeps_its_meaning() {
     check(&[
         (
             Outcome::Webhook(Arc::new(a_webhook())),
-            "011e0000000000000000000000000000000100000000000000000000000000000001010175020161016201016402010301010104050102060708",
+            "011e00000000000000000000000000000001000000000000000000000000000000010101750201610162010101630901016402010301010104050102060708",
         ),
         (
             Outcome::Delivery(Arc::new(a_delivery())),

@@ -169,3 +169,31 @@ fn an_event_of_an_endpoint_shows_neither_its_secret_nor_that_of_its_url() {
         assert!(!text.contains("secret\"") && !text.contains("token="), "{text}");
     }
 }
+
+#[test]
+fn an_event_is_judged_by_what_was_wanted_when_it_happened() {
+    let mut world = world();
+    let choose = |names: &[&str]| {
+        let events = Some(names.iter().map(|name| (*name).to_owned()).collect());
+        Action::UpdateWebhook(UpdateWebhook { events, ..update(1) })
+    };
+    world.events(ALICE, Action::CreateAgent(new_agent(9)));
+    let before = world.state.chain_end(ALICE_TENANT);
+    world.events(ALICE, choose(&["agent.created"]));
+    let webhook = world.state.webhooks[&wh(1)].clone();
+    assert!(webhook.wants(before, "token.issued") && !webhook.wants(before + 1, "token.issued"));
+    assert!(webhook.wants(before + 1, "agent.created"));
+    // Changed again before anything was sent: whatever it wanted in between.
+    world.events(ALICE, choose(&["agent.paused"]));
+    let webhook = world.state.webhooks[&wh(1)].clone();
+    assert!(webhook.wants(before, "token.issued"));
+    // And once that is sent, only what it wanted last.
+    let sent = EndpointProgress { webhook: wh(1), position: before + 2, attempts: Vec::new() };
+    let sent = Action::RecordDeliveries(RecordDeliveries { endpoints: vec![sent] });
+    world.events(NODE, sent);
+    world.events(ALICE, choose(&["agent.revoked"]));
+    let webhook = world.state.webhooks[&wh(1)].clone();
+    let last = world.state.chain_end(ALICE_TENANT);
+    assert!(webhook.wants(last - 1, "agent.paused") && !webhook.wants(last - 1, "token.issued"));
+    assert!(webhook.wants(last, "agent.revoked") && !webhook.wants(last, "agent.paused"));
+}
