@@ -222,6 +222,8 @@ pub const WEBHOOK_OPEN_RETRIES_HARD_MAX: usize = 1_200;
 pub const WEBHOOK_FAILING_MAX_S: u64 = 5 * 86_400;
 /// How far beyond the first event that is still under way others are sent.
 pub const WEBHOOK_AHEAD_MAX: u64 = 64;
+/// Changes of what an endpoint wants that are remembered until events from before them are sent.
+pub const WEBHOOK_PAST_CHOICES_MAX: usize = 16;
 /// Most places beyond the position that an endpoint's outbox remembers as dealt with.
 pub const WEBHOOK_AHEAD_KEPT_MAX: usize = 256;
 /// Attempts at one endpoint at the same time.

@@ -114,9 +114,10 @@ impl Outbox {
         Self { progress, open: OrdMap::new(), log: Vector::new() }
     }
 
-    /// The same, of an endpoint that goes on after this place. What it is owed, it still is.
-    pub(super) fn resumed_after(&self, position: u64) -> Self {
-        Self { progress: Self::starting_after(position).progress, ..self.clone() }
+    /// The same, of an endpoint whose failures are forgotten. What it is owed, it still is.
+    pub(super) fn well_again(&self) -> Self {
+        let progress = Progress { failing_since: None, ..self.progress.clone() };
+        Self { progress, ..self.clone() }
     }
 
     /// Whether the event at this place was dealt with, apart from retries.
@@ -239,7 +240,7 @@ pub(super) fn record(
         }
         outbox.move_to(progress.position.min(chain_end));
         let chain = webhook.tenant;
-        let disabled = given_up(webhook, &outbox, at);
+        let disabled = given_up(webhook, &outbox, at, chain_end);
         if outbox != **old {
             let fact = Fact::DeliveriesRecorded(webhook.id, Arc::new(outbox));
             events.push(Event { chain, fact });
@@ -268,14 +269,16 @@ fn check(progress: &EndpointProgress) -> Result<(), Refusal> {
 }
 
 /// The end of an endpoint that has done nothing but fail for too long.
-fn given_up(webhook: &Webhook, outbox: &Outbox, at: Millis) -> Option<Fact> {
+fn given_up(webhook: &Webhook, outbox: &Outbox, at: Millis, chain_end: u64) -> Option<Fact> {
     let since = outbox.progress.failing_since?;
     let patience_ms = limits::WEBHOOK_FAILING_MAX_S * 1000;
     if webhook.disabled.is_some() || at < since.saturating_add(patience_ms) {
         return None;
     }
-    let disabled = Some((DisabledReason::Failing, at));
-    let webhook = Webhook { disabled, updated_at: at, ..webhook.clone() };
+    let mut webhook = webhook.clone();
+    webhook.remember_choice(chain_end, outbox.progress.position);
+    webhook.disabled = Some((DisabledReason::Failing, at));
+    webhook.updated_at = at;
     Some(Fact::WebhookDisabled(Arc::new(webhook)))
 }
 

@@ -199,7 +199,7 @@ pub enum Fact {
     WebhookCreated(Arc<Webhook>, Arc<Outbox>),
     /// `webhook.updated`: the endpoint as it is now, and the names of the fields that changed.
     WebhookUpdated(Arc<Webhook>, Vec<&'static str>),
-    /// `webhook.enabled`: the endpoint as it is now, and where it goes on.
+    /// `webhook.enabled`: the endpoint as it is now, and what it was sent and is owed.
     WebhookEnabled(Arc<Webhook>, Arc<Outbox>),
     /// `webhook.disabled`: the endpoint as it is now.
     WebhookDisabled(Arc<Webhook>),

@@ -65,7 +65,7 @@ pub use throttle::{Counted, ThrottleKey, Window};
 pub use token::{LiveToken, TokenDetails};
 pub use token_lists::TokenLists;
 pub use webhook::{
-    DisabledReason, EVERY_EVENT, EarlierChoice, PreviousSigningSecret, SealedSecret, Webhook,
+    DisabledReason, EVERY_EVENT, PastChoice, PreviousSigningSecret, SealedSecret, Webhook,
 };
 
 /// Milliseconds since the Unix epoch.

@@ -47,13 +47,12 @@ pub struct PreviousSigningSecret {
     pub works_until: Millis,
 }
 
-/// What an endpoint wanted before its choice was changed.
+/// What an endpoint wanted at a time that is over; nothing, while it was disabled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EarlierChoice {
-    /// Names of events, or [`EVERY_EVENT`]. Where several changes followed each other faster than
-    /// events were sent, all that it wanted in between.
+pub struct PastChoice {
+    /// Names of events, or [`EVERY_EVENT`].
     pub events: BTreeSet<String>,
-    /// Holds for events up to this place in the chain.
+    /// Holds for events up to this place in the chain that no earlier choice holds for.
     pub through: u64,
 }
 
@@ -68,8 +67,9 @@ pub struct Webhook {
     pub url: String,
     /// Names of events, or [`EVERY_EVENT`] alone.
     pub events: BTreeSet<String>,
-    /// What it wanted of the events that happened before that was changed.
-    pub earlier: Option<EarlierChoice>,
+    /// What it wanted of events that happened before and that it may not have been sent yet, the
+    /// oldest choice first.
+    pub past: Vec<PastChoice>,
     /// What it is for.
     pub description: Option<String>,
     /// What signs.
@@ -90,21 +90,22 @@ impl Webhook {
     /// Whether it wanted to be told of the event of this name, at this place in the chain, when that
     /// happened.
     pub fn wants(&self, seq: u64, event: &str) -> bool {
-        let events = match &self.earlier {
-            Some(earlier) if seq <= earlier.through => &earlier.events,
-            _ => &self.events,
-        };
+        let past = self.past.iter().find(|past| seq <= past.through);
+        let events = past.map_or(&self.events, |past| &past.events);
         events.contains(EVERY_EVENT) || events.contains(event)
     }
 
-    /// The choice before a change at the end of a chain at `through`, by an endpoint that has come
-    /// to `position`.
-    fn choice_until(&self, through: u64, position: u64) -> EarlierChoice {
-        let mut events = self.events.clone();
-        if let Some(earlier) = self.earlier.as_ref().filter(|earlier| position < earlier.through) {
-            events.extend(earlier.events.iter().cloned());
+    /// Remembers what it wants up to `through`, before that changes, of an endpoint that has come to
+    /// `position`. Too many changes at once are taken together: rather sent too much than too little.
+    pub(super) fn remember_choice(&mut self, through: u64, position: u64) {
+        self.past.retain(|past| past.through > position);
+        let enabled = self.disabled.is_none();
+        let events = if enabled { self.events.clone() } else { BTreeSet::new() };
+        self.past.push(PastChoice { events, through });
+        if self.past.len() > limits::WEBHOOK_PAST_CHOICES_MAX {
+            let oldest = self.past.remove(0);
+            self.past[0].events.extend(oldest.events);
         }
-        EarlierChoice { events, through }
     }
 
     /// The secrets that sign at `at`: the newest first.
@@ -126,7 +127,7 @@ pub(super) fn create(
         tenant,
         url: new.url.clone(),
         events: new.events.clone(),
-        earlier: None,
+        past: Vec::new(),
         description: new.description.clone(),
         secret: SealedSecret { version: 1, sealed: new.sealed_secret.clone() },
         previous: None,
@@ -217,32 +218,36 @@ pub(super) fn update(
     change: &UpdateWebhook,
 ) -> Result<Decision, Refusal> {
     let old = find(state, caller, change.id)?;
+    let outbox = state.outboxes.get(&old.id).ok_or(Refusal::NotFound(KIND))?;
+    let (end, position) = (state.chain_end(old.tenant), outbox.progress.position);
     let mut webhook = Webhook::clone(old);
+    if change.events.as_ref().is_some_and(|events| *events != old.events) {
+        webhook.remember_choice(end, position);
+    }
     let changed = change_fields(&mut webhook, change);
     check(&webhook)?;
-    if changed.contains(&"events") {
-        let position = state.outboxes.get(&old.id).map_or(0, |outbox| outbox.progress.position);
-        webhook.earlier = Some(old.choice_until(state.chain_end(old.tenant), position));
-    }
     let mut facts = Vec::new();
     if !changed.is_empty() {
         webhook.updated_at = at;
         facts.push(Fact::WebhookUpdated(Arc::new(webhook.clone()), changed));
     }
-    let enabled = change.enabled.unwrap_or(webhook.disabled.is_none());
-    if enabled != webhook.disabled.is_none() {
-        webhook.updated_at = at;
-        webhook.disabled = (!enabled).then_some((DisabledReason::Requested, at));
-        let now = Arc::new(webhook.clone());
-        facts.push(match (enabled, state.outboxes.get(&webhook.id)) {
-            (true, Some(outbox)) => {
-                // What happened in the meantime is not sent, and neither are these two events.
-                let next = facts.len() as u64 + 1;
-                let end = state.chain_end(webhook.tenant).saturating_add(next);
-                Fact::WebhookEnabled(now, Arc::new(outbox.resumed_after(end)))
-            }
-            _ => Fact::WebhookDisabled(now),
-        });
+    let end = end.saturating_add(facts.len() as u64);
+    let is_enabled = webhook.disabled.is_none();
+    match change.enabled.unwrap_or(is_enabled) {
+        // The event that says so is not sent either.
+        true if !is_enabled => {
+            webhook.remember_choice(end.saturating_add(1), position);
+            webhook = Webhook { disabled: None, updated_at: at, ..webhook };
+            let outbox = Arc::new(outbox.well_again());
+            facts.push(Fact::WebhookEnabled(Arc::new(webhook.clone()), outbox));
+        }
+        false if is_enabled => {
+            webhook.remember_choice(end, position);
+            webhook.disabled = Some((DisabledReason::Requested, at));
+            webhook.updated_at = at;
+            facts.push(Fact::WebhookDisabled(Arc::new(webhook.clone())));
+        }
+        _ => {}
     }
     let chain = webhook.tenant;
     Ok(Decision {

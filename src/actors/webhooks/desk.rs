@@ -49,15 +49,6 @@ impl Desk {
         }
     }
 
-    /// Jumps ahead where the state has: what lies before is not to be sent.
-    pub(super) fn follow(&mut self, outbox: &Outbox) {
-        let position = outbox.progress.position;
-        if position >= self.next {
-            self.next = position.saturating_add(1);
-            self.queue.clear();
-        }
-    }
-
     /// The last event that was read.
     pub(super) fn read_to(&self) -> u64 {
         self.next.saturating_sub(1)
@@ -299,15 +290,5 @@ mod tests {
         }
         assert_eq!(desk.position(), 0);
         assert_eq!(seqs(&desk.start(&outbox, NOW)), [1, 2]);
-    }
-
-    #[test]
-    fn a_jump_of_the_state_is_followed() {
-        let before = outbox(0, &[]);
-        let mut desk = desk(&before, 5);
-        let after = outbox(9, &[]);
-        desk.follow(&after);
-        assert_eq!(desk.start(&after, NOW), []);
-        assert_eq!((desk.read_to(), desk.position()), (9, 9));
     }
 }

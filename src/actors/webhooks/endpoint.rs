@@ -125,7 +125,6 @@ impl Endpoint {
         if webhook.disabled.is_some() {
             return Ok(());
         }
-        self.desk.follow(&outbox);
         if self.desk.wants_more() && !self.is_resting() {
             self.read(myself, &webhook, &outbox).await?;
         }

@@ -10,7 +10,7 @@ pub(crate) fn a_webhook() -> Webhook {
         tenant: Tenant::live(org(1)),
         url: "u".into(),
         events: BTreeSet::from(["a".into(), "b".into()]),
-        earlier: Some(EarlierChoice { events: BTreeSet::from(["c".into()]), through: 9 }),
+        past: vec![PastChoice { events: BTreeSet::from(["c".into()]), through: 9 }],
         description: Some("d".into()),
         secret: SealedSecret { version: 2, sealed: vec![3] },
         previous: Some(PreviousSigningSecret {

@@ -135,11 +135,13 @@ fn a_rotation_names_the_next_version_and_the_old_secret_signs_until_its_time() {
 }
 
 #[test]
-fn what_happens_while_an_endpoint_is_disabled_is_not_sent_later() {
+fn what_happens_while_an_endpoint_is_disabled_is_not_sent_later_and_what_happened_before_is() {
     let mut world = world();
     let off = Action::UpdateWebhook(UpdateWebhook { enabled: Some(false), ..update(1) });
     let on =
         UpdateWebhook { enabled: Some(true), description: Some(Some("d".into())), ..update(1) };
+    world.events(ALICE, Action::CreateAgent(new_agent(8)));
+    let before = world.state.chain_end(ALICE_TENANT);
     assert_eq!(world.events(ALICE, off.clone()), ["webhook.disabled"]);
     assert_eq!(world.events(ALICE, off), [""; 0]);
     let disabled = world.state.webhooks[&wh(1)].disabled;
@@ -148,7 +150,25 @@ fn what_happens_while_an_endpoint_is_disabled_is_not_sent_later() {
     let names = world.events(ALICE, Action::UpdateWebhook(on));
     assert_eq!(names, ["webhook.updated", "webhook.enabled"]);
     let end = world.state.chain_end(ALICE_TENANT);
-    assert_eq!(world.state.outboxes[&wh(1)].progress.position, end);
+    let webhook = &world.state.webhooks[&wh(1)];
+    let wanted: Vec<u64> =
+        (before..=end + 1).filter(|seq| webhook.wants(*seq, "agent.created")).collect();
+    assert_eq!(wanted, [before, end + 1]);
+    assert!(world.state.outboxes[&wh(1)].progress.position < before, "nothing was sent yet");
+}
+
+#[test]
+fn more_changes_than_are_remembered_send_rather_too_much() {
+    let mut world = world();
+    world.events(ALICE, Action::CreateAgent(new_agent(8)));
+    let before = world.state.chain_end(ALICE_TENANT);
+    for n in 0..3 * limits::WEBHOOK_PAST_CHOICES_MAX {
+        let enabled = Some(n % 2 == 1);
+        world.events(ALICE, Action::UpdateWebhook(UpdateWebhook { enabled, ..update(1) }));
+    }
+    let webhook = &world.state.webhooks[&wh(1)];
+    assert_eq!(webhook.past.len(), limits::WEBHOOK_PAST_CHOICES_MAX);
+    assert!(webhook.wants(before, "agent.created"));
 }
 
 #[test]
