@@ -16,14 +16,14 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{error, warn};
 
 use super::{
-    Shared,
+    Seen, Shared,
     attempt::{self, NotMade},
     desk::{Desk, Start},
     recorder::Report,
 };
 use crate::{
     clock,
-    domain::{AttemptResult, DeliveryAttempt, Outbox, Webhook, WebhookId},
+    domain::{AttemptResult, DeliveryAttempt, WebhookId},
     limits, webhooks,
 };
 
@@ -111,36 +111,40 @@ impl Actor for EndpointActor {
 }
 
 impl Endpoint {
-    fn now_in_state(&self) -> Option<(Arc<Webhook>, Arc<Outbox>)> {
+    fn now_in_state(&self) -> Option<Seen> {
         let view = self.shared.tools.views.load();
-        let webhook = view.state.webhooks.get(&self.id)?;
-        Some((Arc::clone(webhook), Arc::clone(view.state.outboxes.get(&self.id)?)))
+        Seen::of(&view.state, view.state.webhooks.get(&self.id)?)
     }
 
     /// Starts what is to be started, and sees to it that this is called again in time.
     async fn look(&mut self, myself: &ActorRef<Message>) -> Result<(), ActorProcessingErr> {
         while self.attempts.try_join_next().is_some() {}
         // Gone or disabled: the keeper stops this actor.
-        let Some((webhook, outbox)) = self.now_in_state() else { return Ok(()) };
-        if webhook.disabled.is_some() {
+        let Some(seen) = self.now_in_state() else { return Ok(()) };
+        if seen.webhook.disabled.is_some() {
             return Ok(());
         }
-        if self.desk.wants_more() && !self.is_resting() {
-            self.read(myself, &webhook, &outbox).await?;
+        if self.has_more_to_read(&seen) && !self.is_resting() {
+            self.read(myself, &seen).await?;
         }
+        let outbox = &seen.outbox;
         if self.is_resting() {
             self.wake_in(myself, self.rests_until.saturating_duration_since(Instant::now()));
             return Ok(());
         }
-        for start in self.desk.start(&outbox, clock::now_ms()) {
+        for start in self.desk.start(outbox, clock::now_ms()) {
             self.attempt(myself, start);
         }
-        if let Some(due_at) = self.desk.next_due(&outbox) {
+        if let Some(due_at) = self.desk.next_due(outbox) {
             let wait = Duration::from_millis(due_at.saturating_sub(clock::now_ms()));
             // What is due and could not be started is looked at again when something ends.
             self.wake_in(myself, wait.clamp(PAUSE, TIMER_MAX));
         }
         Ok(())
+    }
+
+    fn has_more_to_read(&self, seen: &Seen) -> bool {
+        self.desk.wants_more() && self.desk.read_to() < seen.chain_end
     }
 
     fn is_resting(&self) -> bool {
@@ -151,13 +155,14 @@ impl Endpoint {
         self.rests_until = Instant::now() + pause;
     }
 
-    /// Reads the next events, some at a time.
+    /// Reads the next events, some at a time, and none that the endpoint as it was seen cannot judge:
+    /// it may have changed before they happened.
     async fn read(
         &mut self,
         myself: &ActorRef<Message>,
-        webhook: &Webhook,
-        outbox: &Outbox,
+        seen: &Seen,
     ) -> Result<(), ActorProcessingErr> {
+        let Seen { chain_end, webhook, outbox } = seen;
         let (records, bytes) = (limits::WEBHOOK_QUEUE_MAX_RECORDS, limits::WEBHOOK_QUEUE_MAX_BYTES);
         let after = self.desk.read_to();
         let found = self.shared.tools.audit.few_after(webhook.tenant, after, records, bytes).await;
@@ -170,13 +175,15 @@ impl Endpoint {
                 return Ok(());
             }
         };
-        let any = !entries.is_empty();
-        for entry in entries {
+        for entry in entries.into_iter().take_while(|entry| entry.seq <= *chain_end) {
             let name = webhooks::Message::name_of(&entry.text)?;
             let wanted = webhook.wants(entry.seq, &name).then_some(entry.text);
             self.desk.take_in(outbox, entry.seq, wanted);
         }
-        if any && self.desk.wants_more() {
+        if self.desk.read_to() == after {
+            // The journal of this node is a moment behind its state.
+            self.rest(PAUSE);
+        } else if self.has_more_to_read(seen) {
             // None of them was wanted: go on after others had their turn.
             myself.send_message(Message::Look)?;
         }
