@@ -116,8 +116,8 @@ fn evaluate(criterion: &mut Criterion) {
     group.bench_function("sign a token", |bencher| {
         bencher.iter(|| signer.sign(Prefix::Live, black_box(&claims)));
     });
-    let kinds: [(&str, fn(usize) -> RuleDraft); 2] =
-        [("patterns", patterns), ("conditions", condition)];
+    type Kind = (&'static str, fn(usize) -> RuleDraft);
+    let kinds: [Kind; 2] = [("patterns", patterns), ("conditions", condition)];
     for (kind, rule) in kinds {
         for size in SIZES {
             let set = set(size, rule);

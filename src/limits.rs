@@ -264,3 +264,58 @@ pub const WEBHOOK_TESTS_MAX: usize = 64;
 pub const WEBHOOK_RETRY_STEPS_MAX: usize = 32;
 /// Longest step of the schedule of retries: 30 days.
 pub const WEBHOOK_RETRY_STEP_MAX_S: u64 = 30 * 86_400;
+/// Most domains of one organisation.
+pub const DOMAINS_PER_ORGANIZATION_MAX: usize = 100;
+/// Longest name of a domain: what DNS allows, less the label of the challenge.
+pub const DOMAIN_NAME_MAX_BYTES: usize = 234;
+/// Longest text that is looked at as a domain's name: one in ASCII grows from at most so much.
+pub const DOMAIN_TEXT_MAX_BYTES: usize = 4 * DOMAIN_NAME_MAX_BYTES;
+/// Longest label of a name in the DNS.
+pub const DOMAIN_LABEL_MAX_BYTES: usize = 63;
+/// Most TXT records that are kept of what was seen at a domain.
+pub const DOMAIN_SEEN_MAX: usize = 8;
+/// How much of a TXT record is kept.
+pub const DOMAIN_SEEN_MAX_CHARS: usize = 255;
+/// Most TXT records of one answer that are looked at.
+pub const DNS_RECORDS_MAX: usize = 100;
+/// Most DNS servers that are asked in turn.
+pub const DNS_SERVERS_MAX: usize = 8;
+/// How long a check of a domain may take, all servers together.
+pub const DNS_CHECK_MAX_MS: u64 = 15_000;
+/// Checks of domains under way on a node that somebody asked for; one more is a 503.
+pub const DOMAIN_CHECKS_MAX: usize = 64;
+/// Checks of domains under way on a node for one organisation; one more is a 429.
+pub const DOMAIN_CHECKS_PER_ORGANIZATION_MAX: usize = 8;
+/// Domains at which a node looks again at the same time.
+pub const DOMAIN_RECHECKS_AT_ONCE: usize = 16;
+/// How often a check is made again because somebody else has looked meanwhile.
+pub const DOMAIN_CHECK_ATTEMPTS_MAX: usize = 3;
+/// Most plans, those included that are offered no more.
+pub const PLANS_MAX: usize = 100;
+/// Longest name of a plan.
+pub const PLAN_NAME_MAX_BYTES: usize = 40;
+/// Largest limit that a plan can set.
+pub const PLAN_LIMIT_MAX: u64 = 1_000_000_000_000_000;
+/// Most requests in a second that a plan can allow an API key.
+pub const REQUESTS_PER_SECOND_MAX: u32 = 1_000_000;
+/// Most requests of one operator key in a second, on one node.
+pub const OPERATOR_REQUESTS_PER_SECOND_MAX: u32 = 10_000;
+/// How often keys and addresses that have been idle are dropped from a table of rates.
+pub const RATES_SWEEP_EVERY_MS: u64 = 1_000;
+/// Addresses whose rate of verifications a node keeps at a time.
+pub const RATED_ADDRESSES_MAX: usize = 100_000;
+
+/// Longest `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
+/// How long the answer to a request with an `Idempotency-Key` is remembered: 24 hours.
+pub const IDEMPOTENCY_MEMORY_S: u64 = 86_400;
+/// Largest answer that is remembered.
+pub const IDEMPOTENCY_ANSWER_MAX_BYTES: u64 = 512 * 1024;
+/// Most answers that are remembered for one organisation.
+pub const IDEMPOTENCY_KEYS_PER_ORGANIZATION_MAX: u64 = 100_000;
+/// Most bytes of answers that are remembered for one organisation.
+pub const IDEMPOTENCY_BYTES_PER_ORGANIZATION_MAX: u64 = 64 * 1024 * 1024;
+/// Most answers that are remembered in the cluster.
+pub const IDEMPOTENCY_KEYS_MAX: u64 = 1_000_000;
+/// Most bytes of answers that are remembered in the cluster.
+pub const IDEMPOTENCY_BYTES_MAX: u64 = 512 * 1024 * 1024;

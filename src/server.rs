@@ -21,7 +21,9 @@ use crate::{
     actors::{KeyStore, KeyStoreError, Settings, Supervisor},
     api,
     audit::AuditLog,
-    config::Config,
+    config::{Config, OfferedPlan, OfferedPlans},
+    dns::Resolver,
+    domain::{Plan, PlanLimits},
     limits,
     machine::AuthMachine,
     secrets::{KeyFile, KeyFileError},
@@ -140,6 +142,12 @@ impl Server {
             key_file,
             deliverer,
             retry_schedule: config.webhooks.retry_schedule.steps_s().into(),
+            resolver: Resolver::new(
+                config.dns.servers.0.clone(),
+                Duration::from_millis(config.dns.timeout_ms),
+            ),
+            recheck_domains_every: Duration::from_secs(config.dns.recheck_interval_s),
+            plans: plans(&config.plans.offered),
         })
         .await
         .map_err(|error| StartError::Actors(error.to_string()))?;
@@ -154,9 +162,14 @@ impl Server {
             key_use: supervisor.key_use.clone(),
             audit,
             webhooks: supervisor.webhooks.clone(),
+            domains: supervisor.domains.clone(),
             issuer,
             rounds: Arc::new(api::ReadRounds::new(limits::ROUND_WAITERS_MAX)),
             stopping: stopping.clone(),
+            key_rates: Arc::new(api::KeyRates::default()),
+            address_rates: api::AddressRates::new(config.rate_limits.verify_per_address)
+                .map(Arc::new),
+            default_plan: config.plans.default.as_str().into(),
         };
         let mut server = Self {
             app,
@@ -261,6 +274,23 @@ impl Front {
 pub fn install_crypto_provider() {
     // Fails only if another call was first, with the same provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// The configured plans; the later, the higher.
+pub fn plans(offered: &OfferedPlans) -> Vec<Plan> {
+    let plan = |(rank, plan): (usize, &OfferedPlan)| Plan {
+        name: plan.name.clone(),
+        price: plan.price.clone(),
+        rank: u16::try_from(rank).unwrap_or(u16::MAX),
+        limits: PlanLimits {
+            agents: plan.agents,
+            tokens_per_month: plan.tokens_per_month,
+            webhooks: plan.webhooks,
+            requests_per_second: plan.requests_per_second,
+        },
+        is_offered: true,
+    };
+    offered.iter().enumerate().map(plan).collect()
 }
 
 fn listen(address: SocketAddr, key: &'static str) -> Result<TcpListener, StartError> {

@@ -8,8 +8,8 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     actors::{Call, CommandError, Proposals},
     domain::{
-        Action, Actor, ApiKeyId, CreateApiKey, CreateOperatorKey, CreateOrganization,
-        DefaultEffect, Environment, OperatorKeyId, OrgId, Organization, Outcome, Permissions,
+        Action, Actor, ApiKeyId, ChangePlan, CreateApiKey, CreateOperatorKey, CreateOrganization,
+        DefaultEffect, Environment, OperatorKeyId, OrgId, Organization, Outcome, Permissions, Plan,
     },
     mint,
     secrets::{self, KeyKind, Secret},
@@ -48,20 +48,51 @@ pub async fn first_operator_key(
     Ok(Some(secret))
 }
 
+/// Puts the configured plans into force, unless they are.
+pub async fn plans(
+    proposals: &Proposals,
+    views: &Views,
+    plans: &[Plan],
+) -> Result<(), CommandError> {
+    if views.load().state.offers(plans) {
+        return Ok(());
+    }
+    propose(proposals, Action::SetPlans(plans.to_vec())).await.map(|_| ())
+}
+
+/// What a development node is to have.
+#[derive(Debug)]
+pub struct DevWishes<'a> {
+    /// An API key that must work afterwards.
+    pub api_key: Option<Secret>,
+    /// The plans on offer.
+    pub plans: &'a [Plan],
+    /// The plan that the organisation must be on afterwards.
+    pub plan: Option<&'a str>,
+    /// The plan of an organisation that is made, if it does not matter.
+    pub default_plan: &'a str,
+}
+
 /// Gives a development node an organisation, an API key and an operator key where they are
-/// missing. `fixed` is an API key that must work afterwards.
+/// missing.
 pub async fn development(
     proposals: &Proposals,
     views: &Views,
-    fixed: Option<Secret>,
+    wishes: DevWishes<'_>,
 ) -> Result<DevKeys, CommandError> {
+    let DevWishes { api_key: fixed, plans: offered, plan, default_plan } = wishes;
+    plans(proposals, views, offered).await?;
     let operator_key = first_operator_key(proposals, views).await?;
     let existing = views.load().state.organizations.values().next().cloned();
     let fresh = existing.is_none();
     let organization = match existing {
         Some(organization) => organization,
-        None => create_organization(proposals).await?,
+        None => create_organization(proposals, plan.unwrap_or(default_plan)).await?,
     };
+    if let Some(plan) = plan.filter(|plan| organization.plan != *plan) {
+        let change = ChangePlan { org: organization.id, plan: plan.to_owned() };
+        propose(proposals, Action::ChangePlan(change)).await?;
+    }
     let api_key = match fixed {
         Some(secret) => {
             if !views.load().state.api_keys_by_hash.contains_key(&secret.hash()) {
@@ -79,11 +110,15 @@ pub async fn development(
     Ok(DevKeys { api_key, operator_key })
 }
 
-async fn create_organization(proposals: &Proposals) -> Result<Arc<Organization>, CommandError> {
+async fn create_organization(
+    proposals: &Proposals,
+    plan: &str,
+) -> Result<Arc<Organization>, CommandError> {
     let action = Action::CreateOrganization(CreateOrganization {
         id: OrgId::from_ulid(mint::ulid()),
         name: "development".into(),
         default_effect: DefaultEffect::Allow,
+        plan: plan.into(),
     });
     match propose(proposals, action).await? {
         Outcome::Organization(organization) => Ok(organization),
@@ -117,7 +152,7 @@ async fn create_api_key(
 
 /// A fresh node may need a moment until it leads itself.
 async fn propose(proposals: &Proposals, action: Action) -> Result<Outcome, CommandError> {
-    let call = Call { actor: Actor::Setup(()), request_id: format!("setup-{:032x}", mint::ulid()) };
+    let call = Call::new(Actor::Setup(()), format!("setup-{:032x}", mint::ulid()));
     let proposal = proposals.propose(call, action);
     match tokio::time::timeout(READY_WITHIN, proposal).await {
         Ok(done) => done.map(|done| done.value),

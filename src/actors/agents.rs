@@ -11,10 +11,13 @@ use arc_swap::ArcSwapOption;
 use ed25519_dalek::SigningKey;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
+use zeroize::Zeroizing;
 
 use super::{
-    Call, CommandError, Done, Policies, Proposals, TokenRequest, keys::NodeSigner,
-    proposals::Permit, slot::Slot,
+    Call, CommandError, Done, Policies, Proposals, TokenRequest,
+    keys::NodeSigner,
+    proposals::{Permit, Shown},
+    slot::Slot,
 };
 use crate::{
     clock,
@@ -100,7 +103,7 @@ pub enum TokenAnswer {
 /// A token that was issued.
 pub struct IssuedToken {
     /// The token itself.
-    pub token: String,
+    pub token: Zeroizing<String>,
     /// What it is.
     pub details: Arc<TokenDetails>,
 }
@@ -115,14 +118,8 @@ enum Request {
     RevokeToken(TokenRef),
 }
 
-/// What is handed out with an outcome and kept nowhere.
-enum Keepsake {
-    None,
-    Secret(Secret),
-    Token(String),
-}
-
-type Answer = Result<(Done<Outcome>, Keepsake), CommandError>;
+/// An outcome, and the secret key or the token that is handed out with it and kept nowhere.
+type Answer = Result<Done<(Outcome, Option<Shown>)>, CommandError>;
 
 /// One request in the mailbox, already admitted.
 pub(super) struct Message {
@@ -150,8 +147,7 @@ impl Agents {
         call: Call,
         agent: NewAgent,
     ) -> Result<Done<CreatedAgent>, CommandError> {
-        let (done, keepsake) = self.ask(call, Request::Create(agent)).await?;
-        created(done, keepsake)
+        created(self.ask(call, Request::Create(agent)).await?)
     }
 
     /// Changes an agent's descriptive fields, or pauses or activates it.
@@ -160,8 +156,8 @@ impl Agents {
         call: Call,
         change: UpdateAgent,
     ) -> Result<Done<Arc<Agent>>, CommandError> {
-        let (done, _) = self.ask(call, Request::Update(change)).await?;
-        expect(done, |outcome| match outcome {
+        let done = self.ask(call, Request::Update(change)).await?;
+        expect(done.map(outcome), |outcome| match outcome {
             Outcome::Agent(agent) => Some(agent),
             _ => None,
         })
@@ -174,8 +170,7 @@ impl Agents {
         agent: AgentId,
         environment: Environment,
     ) -> Result<Done<CreatedAgent>, CommandError> {
-        let (done, keepsake) = self.ask(call, Request::RotateKey(agent, environment)).await?;
-        created(done, keepsake)
+        created(self.ask(call, Request::RotateKey(agent, environment)).await?)
     }
 
     /// Revokes an agent and all its tokens, for good.
@@ -184,8 +179,8 @@ impl Agents {
         call: Call,
         agent: AgentId,
     ) -> Result<Done<AgentTokensRevoked>, CommandError> {
-        let (done, _) = self.ask(call, Request::Revoke(agent)).await?;
-        expect(done, tokens_revoked)
+        let done = self.ask(call, Request::Revoke(agent)).await?;
+        expect(done.map(outcome), tokens_revoked)
     }
 
     /// Revokes all tokens of an agent, which lives on.
@@ -194,8 +189,8 @@ impl Agents {
         call: Call,
         agent: AgentId,
     ) -> Result<Done<AgentTokensRevoked>, CommandError> {
-        let (done, _) = self.ask(call, Request::RevokeTokens(agent)).await?;
-        expect(done, tokens_revoked)
+        let done = self.ask(call, Request::RevokeTokens(agent)).await?;
+        expect(done.map(outcome), tokens_revoked)
     }
 
     /// Asks for a token.
@@ -204,9 +199,9 @@ impl Agents {
         call: Call,
         token: NewToken,
     ) -> Result<Done<TokenAnswer>, CommandError> {
-        let (done, keepsake) = self.ask(call, Request::IssueToken(token)).await?;
-        expect(done, |outcome| match (outcome, keepsake) {
-            (Outcome::TokenIssued(details), Keepsake::Token(token)) => {
+        let done = self.ask(call, Request::IssueToken(token)).await?;
+        expect(done, |answer| match answer {
+            (Outcome::TokenIssued(details), Some(token)) => {
                 Some(TokenAnswer::Issued(IssuedToken { token, details }))
             }
             (Outcome::ApprovalPending(approval), _) => Some(TokenAnswer::Pending(approval)),
@@ -222,8 +217,8 @@ impl Agents {
         call: Call,
         token: TokenRef,
     ) -> Result<Done<TokenRevoked>, CommandError> {
-        let (done, _) = self.ask(call, Request::RevokeToken(token)).await?;
-        expect(done, |outcome| match outcome {
+        let done = self.ask(call, Request::RevokeToken(token)).await?;
+        expect(done.map(outcome), |outcome| match outcome {
             Outcome::TokenRevoked(revoked) => Some(revoked),
             _ => None,
         })
@@ -235,13 +230,17 @@ impl Agents {
     }
 }
 
-fn created(done: Done<Outcome>, keepsake: Keepsake) -> Result<Done<CreatedAgent>, CommandError> {
-    let secret = match keepsake {
-        Keepsake::Secret(secret) => Some(secret),
-        Keepsake::None | Keepsake::Token(_) => None,
-    };
-    expect(done, |outcome| match outcome {
-        Outcome::Agent(agent) => Some(CreatedAgent { agent, secret }),
+fn outcome((outcome, _): (Outcome, Option<Shown>)) -> Outcome {
+    outcome
+}
+
+fn created(done: Done<(Outcome, Option<Shown>)>) -> Result<Done<CreatedAgent>, CommandError> {
+    expect(done, |answer| match answer {
+        (Outcome::Agent(agent), None) => Some(CreatedAgent { agent, secret: None }),
+        (Outcome::Agent(agent), Some(shown)) => {
+            let secret = Secret::read(&shown).ok()?;
+            Some(CreatedAgent { agent, secret: Some(secret) })
+        }
         _ => None,
     })
 }
@@ -253,12 +252,12 @@ fn tokens_revoked(outcome: Outcome) -> Option<AgentTokensRevoked> {
     }
 }
 
-pub(super) fn expect<T>(
-    done: Done<Outcome>,
-    pick: impl FnOnce(Outcome) -> Option<T>,
-) -> Result<Done<T>, CommandError> {
+pub(super) fn expect<T, U>(
+    done: Done<T>,
+    pick: impl FnOnce(T) -> Option<U>,
+) -> Result<Done<U>, CommandError> {
     let value = pick(done.value).ok_or_else(mismatch)?;
-    Ok(Done { index: done.index, value })
+    Ok(Done { index: done.index, value, replayed: done.replayed })
 }
 
 fn mismatch() -> CommandError {
@@ -308,17 +307,16 @@ impl Actor for AgentsActor {
 
 impl Arguments {
     async fn serve(self, permit: Permit, call: Call, request: Request) -> Answer {
-        let (action, keepsake) = match request {
+        let (action, shown) = match request {
             Request::Create(agent) => create(agent),
             Request::RotateKey(agent, environment) => rotate_key(agent, environment),
-            Request::Update(change) => (Action::UpdateAgent(change), Keepsake::None),
-            Request::Revoke(agent) => (Action::RevokeAgent(agent), Keepsake::None),
-            Request::RevokeTokens(agent) => (Action::RevokeAgentTokens(agent), Keepsake::None),
-            Request::RevokeToken(token) => (Action::RevokeToken(token), Keepsake::None),
+            Request::Update(change) => (Action::UpdateAgent(change), None),
+            Request::Revoke(agent) => (Action::RevokeAgent(agent), None),
+            Request::RevokeTokens(agent) => (Action::RevokeAgentTokens(agent), None),
+            Request::RevokeToken(token) => (Action::RevokeToken(token), None),
             Request::IssueToken(token) => return self.issue(permit, call, &token).await,
         };
-        let done = self.proposals.propose_admitted(&permit, call, action).await?;
-        Ok((done, keepsake))
+        self.proposals.propose_admitted(&permit, call, action, shown).await
     }
 
     /// Judges, signs if that is called for, and proposes; again if what it was judged by or signed
@@ -333,23 +331,27 @@ impl Arguments {
                 // Whether it has been approved is for the core to say.
                 End::RequireApproval(_) => wanted.approval.is_some(),
             };
-            let (action, keepsake) = if is_granted {
+            let (action, shown) = if is_granted {
                 self.sign(wanted, judged)?
             } else {
-                (decline(wanted, judged), Keepsake::None)
+                (decline(wanted, judged), None)
             };
-            match self.proposals.propose_admitted(&permit, call.clone(), action).await {
+            match self.proposals.propose_admitted(&permit, call.clone(), action, shown).await {
                 Err(CommandError::Refused(Refusal::Stale(()) | Refusal::SigningKeyDead(())))
                     if attempt < limits::JUDGE_ATTEMPTS_MAX =>
                 {
                     attempt += 1;
                 }
-                result => return result.map(|done| (done, keepsake)),
+                result => return result,
             }
         }
     }
 
-    fn sign(&self, wanted: &NewToken, judged: Judged) -> Result<(Action, Keepsake), CommandError> {
+    fn sign(
+        &self,
+        wanted: &NewToken,
+        judged: Judged,
+    ) -> Result<(Action, Option<Shown>), CommandError> {
         let signer = self.signer.load();
         let signer = signer.as_ref().ok_or(CommandError::NotReady("it has no signing key yet"))?;
         let id = TokenId::from_ulid(mint::ulid());
@@ -384,7 +386,7 @@ impl Arguments {
             judged,
             approval: wanted.approval,
         });
-        Ok((action, Keepsake::Token(token)))
+        Ok((action, Some(token.into())))
     }
 }
 
@@ -416,9 +418,9 @@ fn decline(wanted: &NewToken, judged: Judged) -> Action {
     })
 }
 
-fn create(wanted: NewAgent) -> (Action, Keepsake) {
-    let (public_key, keepsake) = match wanted.public_key {
-        Some(own) => (own, Keepsake::None),
+fn create(wanted: NewAgent) -> (Action, Option<Shown>) {
+    let (public_key, shown) = match wanted.public_key {
+        Some(own) => (own, None),
         None => key_pair(wanted.tenant.environment),
     };
     let action = Action::CreateAgent(CreateAgent {
@@ -433,20 +435,21 @@ fn create(wanted: NewAgent) -> (Action, Keepsake) {
         public_key,
         require_signature: wanted.require_signature,
     });
-    (action, keepsake)
+    (action, shown)
 }
 
-fn rotate_key(id: AgentId, environment: Environment) -> (Action, Keepsake) {
-    let (public_key, keepsake) = key_pair(environment);
-    (Action::RotateAgentKey(RotateAgentKey { id, public_key }), keepsake)
+fn rotate_key(id: AgentId, environment: Environment) -> (Action, Option<Shown>) {
+    let (public_key, shown) = key_pair(environment);
+    (Action::RotateAgentKey(RotateAgentKey { id, public_key }), shown)
 }
 
-fn key_pair(environment: Environment) -> ([u8; 32], Keepsake) {
+fn key_pair(environment: Environment) -> ([u8; 32], Option<Shown>) {
     let kind = match environment {
         Environment::Live => KeyKind::AgentLive,
         Environment::Test => KeyKind::AgentTest,
     };
     let seed = secrets::random();
     let public_key = SigningKey::from_bytes(&seed).verifying_key().to_bytes();
-    (public_key, Keepsake::Secret(Secret::from_bytes(kind, &seed)))
+    let secret = Secret::from_bytes(kind, &seed);
+    (public_key, Some(secret.expose().to_owned().into()))
 }

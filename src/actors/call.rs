@@ -2,7 +2,10 @@
 
 use authrai_cluster::ProposeError;
 
-use crate::domain::{Actor, Refusal};
+use crate::{
+    domain::{Actor, Hash, Refusal},
+    secrets::ReplayKey,
+};
 
 /// Who asks, and in which request.
 #[derive(Debug, Clone)]
@@ -11,6 +14,24 @@ pub struct Call {
     pub actor: Actor,
     /// The `X-Request-Id`, for the audit log.
     pub request_id: String,
+    /// Set where the request is to be carried out once, however often it is sent.
+    pub once: Option<Once>,
+}
+
+impl Call {
+    /// A call that is carried out as often as it is made.
+    pub fn new(actor: Actor, request_id: String) -> Self {
+        Self { actor, request_id, once: None }
+    }
+}
+
+/// What tells a request that is carried out once apart, and seals the secret that it is answered.
+#[derive(Debug, Clone)]
+pub struct Once {
+    /// The key to the record of it.
+    pub key: ReplayKey,
+    /// Digest of the request's body.
+    pub request: Hash,
 }
 
 /// A success: what came of it, and where it stands in the log.
@@ -20,12 +41,14 @@ pub struct Done<T> {
     pub index: u64,
     /// What came of it.
     pub value: T,
+    /// Whether it was carried out before, and this is what was answered then.
+    pub replayed: bool,
 }
 
 impl<T> Done<T> {
     /// The same place in the log, with another value.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Done<U> {
-        Done { index: self.index, value: change(self.value) }
+        Done { index: self.index, value: change(self.value), replayed: self.replayed }
     }
 }
 
@@ -35,6 +58,10 @@ pub enum CommandError {
     /// The core said no.
     #[error("refused: {0:?}")]
     Refused(Refusal),
+    /// It was carried out before, and the secret that it was answered cannot be shown again: it was
+    /// sealed with another key than the one that is presented now.
+    #[error("carried out before with another key")]
+    Unrecoverable,
     /// The command is larger than the log takes.
     #[error("the command has {bytes} bytes, the log takes {limit}")]
     TooLarge {

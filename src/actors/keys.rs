@@ -173,7 +173,7 @@ impl Arguments {
         let seed = secrets::random();
         self.store.save(id, &seed).map_err(|error| CommandError::Failed(error.to_string()))?;
         let public_key = token::Signer::new("", &seed).public_key();
-        let node_call = Call { actor: self.own_call().actor, request_id: call.request_id.clone() };
+        let node_call = Call::new(self.own_call().actor, call.request_id.clone());
         let register = Action::RegisterSigningKey(RegisterSigningKey { id, public_key });
         let registered = signing_key(self.proposals.propose(node_call, register).await?)?;
         self.sign_with(id, &seed);
@@ -224,10 +224,10 @@ impl Arguments {
     }
 
     fn own_call(&self) -> Call {
-        Call {
-            actor: domain::Actor::Node(self.node),
-            request_id: format!("node-{}-{:032x}", self.node, mint::ulid()),
-        }
+        Call::new(
+            domain::Actor::Node(self.node),
+            format!("node-{}-{:032x}", self.node, mint::ulid()),
+        )
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod agents;
 mod call;
+mod domains;
 mod key_store;
 mod keys;
 mod policies;
@@ -18,7 +19,8 @@ mod upkeep;
 mod webhooks;
 
 pub use agents::{Agents, CreatedAgent, IssuedToken, NewAgent, NewToken, TokenAnswer};
-pub use call::{Call, CommandError, Done};
+pub use call::{Call, CommandError, Done, Once};
+pub use domains::{DomainCheckError, Domains};
 pub use key_store::{KeyStore, KeyStoreError};
 pub use keys::Keys;
 pub use policies::{CheckError, Explained, Policies, TokenRequest};

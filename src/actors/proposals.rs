@@ -1,13 +1,18 @@
 //! Proposals: the one way in which this node writes, with a bound on how many are under way.
+//!
+//! Also where a request that is carried out once meets what it was answered before: the command
+//! carries the secret part of its answer, sealed, and whichever command was the first to be applied
+//! gives the answer to all.
 
 use std::{sync::Arc, time::Duration};
 
 use authrai_cluster::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use zeroize::Zeroizing;
 
-use super::{Call, CommandError, Done};
+use super::{Call, CommandError, Done, Once};
 use crate::{
-    domain::{Action, Command, Outcome},
+    domain::{Action, Answered, Command, IdempotencyClaim, Outcome},
     limits,
     machine::AuthMachine,
 };
@@ -15,6 +20,9 @@ use crate::{
 /// A place among the commands that are under way; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Permit(#[allow(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+/// A secret that is shown in an answer.
+pub(super) type Shown = Zeroizing<String>;
 
 /// Proposes commands to the cluster. Clones share one bound.
 #[derive(Clone)]
@@ -29,7 +37,7 @@ impl Proposals {
         Self { handle, places: Arc::new(Semaphore::new(limits::COMMANDS_IN_FLIGHT_MAX)) }
     }
 
-    /// Proposes `action` and waits until it is applied here.
+    /// Proposes `action`, whose answer shows no secret, and waits until it is applied here.
     ///
     /// # Errors
     ///
@@ -37,7 +45,26 @@ impl Proposals {
     /// [`limits::COMMANDS_IN_FLIGHT_MAX`] are under way; the others as they say.
     pub async fn propose(&self, call: Call, action: Action) -> Result<Done<Outcome>, CommandError> {
         let permit = self.admit()?;
-        self.propose_admitted(&permit, call, action).await
+        let done = self.propose_admitted(&permit, call, action, None).await?;
+        Ok(done.map(|(outcome, _)| outcome))
+    }
+
+    /// Proposes `action`, whose answer shows the secret `shown`. The secret that is given back is
+    /// the one to show: where the request was carried out before, that is the one of then.
+    ///
+    /// # Errors
+    ///
+    /// As [`Proposals::propose`], and [`CommandError::Unrecoverable`].
+    pub async fn propose_showing(
+        &self,
+        call: Call,
+        action: Action,
+        shown: &str,
+    ) -> Result<Done<(Outcome, Zeroizing<String>)>, CommandError> {
+        let permit = self.admit()?;
+        let shown = Some(Zeroizing::new(shown.to_owned()));
+        let done = self.propose_admitted(&permit, call, action, shown).await?;
+        Ok(done.map(|(outcome, shown)| (outcome, shown.unwrap_or_default())))
     }
 
     pub(super) fn admit(&self) -> Result<Permit, CommandError> {
@@ -52,13 +79,52 @@ impl Proposals {
         _permit: &Permit,
         call: Call,
         action: Action,
-    ) -> Result<Done<Outcome>, CommandError> {
-        let command = Command { actor: call.actor, request_id: call.request_id, action };
+        shown: Option<Shown>,
+    ) -> Result<Done<(Outcome, Option<Shown>)>, CommandError> {
+        let Call { actor, request_id, once } = call;
+        let idempotency = once.as_ref().map(|once| once.claim(shown.as_ref()));
+        let own_seal = idempotency.as_ref().map(|claim| claim.sealed.clone()).unwrap_or_default();
+        let command = Command { actor, request_id, action, idempotency };
         let deadline = Duration::from_millis(limits::PROPOSAL_DEADLINE_MS);
         let committed = self.handle.propose(command, deadline).await?;
+        let index = committed.index;
         match committed.reply {
+            Ok(Outcome::Replayed(answered)) => {
+                // A command that was applied twice, because its fate was not known, meets itself;
+                // no two seals are alike.
+                let replayed = answered.sealed.is_empty() || answered.sealed != own_seal;
+                let value = replay(once.as_ref(), &answered)?;
+                Ok(Done { index, value, replayed })
+            }
             Ok(Outcome::Refused(refusal)) | Err(refusal) => Err(CommandError::Refused(refusal)),
-            Ok(value) => Ok(Done { index: committed.index, value }),
+            Ok(outcome) => Ok(Done { index, value: (outcome, shown), replayed: false }),
         }
     }
+}
+
+impl Once {
+    fn claim(&self, shown: Option<&Shown>) -> IdempotencyClaim {
+        IdempotencyClaim {
+            record: self.key.record(),
+            request: self.request,
+            sealed: shown.map(|shown| self.key.seal(shown.as_bytes())).unwrap_or_default(),
+        }
+    }
+}
+
+/// What was answered before, with the secret that was shown.
+fn replay(
+    once: Option<&Once>,
+    answered: &Answered,
+) -> Result<(Outcome, Option<Shown>), CommandError> {
+    let outcome = answered.outcome().map_err(|error| {
+        CommandError::Failed(format!("a remembered answer cannot be read: {error}"))
+    })?;
+    if answered.sealed.is_empty() {
+        return Ok((outcome, None));
+    }
+    let opened = once.and_then(|once| once.key.open(&answered.sealed));
+    let text =
+        opened.and_then(|bytes| Some(Zeroizing::new(std::str::from_utf8(&bytes).ok()?.to_owned())));
+    text.map(|shown| (outcome, Some(shown))).ok_or(CommandError::Unrecoverable)
 }

@@ -12,8 +12,9 @@ use tokio::{sync::Semaphore, task::JoinHandle};
 use tracing::{error, warn};
 
 use super::{
-    Agents, KeyStore, KeyUse, Keys, Policies, Proposals,
+    Agents, Domains, KeyStore, KeyUse, Keys, Policies, Proposals,
     agents::{self, AgentsActor},
+    domains::{self, Looker, RechecksActor},
     keys::{self, KeysActor},
     policies::{self, PoliciesActor},
     slot::Slot,
@@ -21,8 +22,8 @@ use super::{
     webhooks::{self, Webhooks, WebhooksActor},
 };
 use crate::{
-    audit::AuditLog, limits, machine::AuthMachine, secrets::KeyFile, verify::Views,
-    webhooks::Deliverer,
+    audit::AuditLog, dns::Resolver, domain::Plan, limits, machine::AuthMachine, secrets::KeyFile,
+    verify::Views, webhooks::Deliverer,
 };
 
 /// Deaths of one child after which restarts are paused between.
@@ -51,6 +52,12 @@ pub struct Settings {
     pub deliverer: Deliverer,
     /// After how many seconds each further attempt at a webhook is made.
     pub retry_schedule: Arc<[u64]>,
+    /// What asks the DNS.
+    pub resolver: Resolver,
+    /// How long a verified domain is left alone.
+    pub recheck_domains_every: Duration,
+    /// The plans to offer.
+    pub plans: Vec<Plan>,
 }
 
 /// The running actors of a node.
@@ -70,6 +77,8 @@ pub struct Supervisor {
     pub key_use: KeyUse,
     /// Webhook endpoints.
     pub webhooks: Webhooks,
+    /// Checks of domains.
+    pub domains: Domains,
 }
 
 impl Supervisor {
@@ -88,6 +97,7 @@ impl Supervisor {
             finished,
             policies: children.agents.policies.clone(),
             agents: Agents::new(children.agents_slot.clone(), proposals.clone()),
+            domains: Domains::new(children.rechecks.looker.clone()),
             keys: Keys::new(children.keys_slot.clone(), Arc::clone(&children.keys.signer)),
             webhooks: children.webhooks.handle(),
             children,
@@ -140,10 +150,11 @@ enum Child {
     Policies,
     Upkeep,
     Webhooks,
+    Rechecks,
 }
 
-const CHILDREN: [Child; 5] =
-    [Child::Keys, Child::Policies, Child::Agents, Child::Upkeep, Child::Webhooks];
+const CHILDREN: [Child; 6] =
+    [Child::Keys, Child::Policies, Child::Agents, Child::Upkeep, Child::Webhooks, Child::Rechecks];
 
 /// How each child is started, and where it is then found.
 #[derive(Clone)]
@@ -157,11 +168,13 @@ struct Children {
     upkeep: upkeep::Arguments,
     webhooks: webhooks::Arguments,
     webhooks_slot: Slot<webhooks::Round>,
+    rechecks: domains::Arguments,
 }
 
 impl Children {
     fn new(settings: Settings, proposals: &Proposals, key_use: &KeyUse) -> Self {
         let Settings { node, handle, views, key_store, issuer, rotate_keys_every, .. } = settings;
+        let Settings { resolver, recheck_domains_every, plans, .. } = settings;
         let signer = Arc::new(ArcSwapOption::empty());
         let applied = handle.applied_watch();
         let may_serve: Arc<dyn Fn() -> bool + Send + Sync> = Arc::new(move || handle.may_serve());
@@ -205,8 +218,15 @@ impl Children {
             upkeep: upkeep::Arguments {
                 node,
                 proposals: proposals.clone(),
-                views,
+                views: views.clone(),
                 key_use: key_use.clone(),
+                plans,
+                may_serve: Arc::clone(&may_serve),
+            },
+            rechecks: domains::Arguments {
+                node,
+                looker: Looker { resolver, proposals: proposals.clone(), views },
+                every: recheck_domains_every,
                 may_serve,
             },
         }
@@ -246,6 +266,11 @@ impl Children {
                 let id = actor.get_id();
                 self.webhooks_slot.fill(actor);
                 Ok(id)
+            }
+            Child::Rechecks => {
+                let (actor, _) =
+                    Actor::spawn_linked(None, RechecksActor, self.rechecks.clone(), root).await?;
+                Ok(actor.get_id())
             }
         }
     }

@@ -16,7 +16,7 @@ use tracing::warn;
 use super::{Call, CommandError, Proposals};
 use crate::{
     clock,
-    domain::{self, Action, ApiKeyId, Millis},
+    domain::{self, Action, ApiKeyId, Millis, Plan},
     limits, mint,
     verify::Views,
 };
@@ -55,35 +55,43 @@ pub(super) struct Arguments {
     pub(super) proposals: Proposals,
     pub(super) views: Views,
     pub(super) key_use: KeyUse,
+    pub(super) plans: Vec<Plan>,
     pub(super) may_serve: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
-/// The actor and the rounds that it has made.
+/// The actor, the rounds that it has made, and whether the plans still have to be put into force.
 pub(super) struct UpkeepActor;
 
 impl Actor for UpkeepActor {
     type Msg = Round;
-    type State = (Arguments, u32);
+    type State = (Arguments, u32, bool);
     type Arguments = Arguments;
 
     async fn pre_start(
         &self,
         myself: ActorRef<Round>,
         arguments: Arguments,
-    ) -> Result<(Arguments, u32), ActorProcessingErr> {
+    ) -> Result<(Arguments, u32, bool), ActorProcessingErr> {
         myself.send_interval(ROUND_EVERY, || Round);
-        Ok((arguments, 0))
+        Ok((arguments, 0, true))
     }
 
     async fn handle(
         &self,
         _myself: ActorRef<Round>,
         _round: Round,
-        (arguments, rounds): &mut (Arguments, u32),
+        (arguments, rounds, plans_are_due): &mut (Arguments, u32, bool),
     ) -> Result<(), ActorProcessingErr> {
         *rounds = rounds.wrapping_add(1);
         if !(arguments.may_serve)() {
             return Ok(());
+        }
+        // Once a start, so that nodes that are configured otherwise do not take turns.
+        if *plans_are_due {
+            match arguments.set_plans().await {
+                Ok(()) => *plans_are_due = false,
+                Err(error) => warn!(%error, "the configured plans are not in force yet"),
+            }
         }
         if let Err(error) = arguments.round(*rounds).await {
             warn!(%error, "upkeep was put off");
@@ -93,6 +101,13 @@ impl Actor for UpkeepActor {
 }
 
 impl Arguments {
+    async fn set_plans(&self) -> Result<(), CommandError> {
+        if self.views.load().state.offers(&self.plans) {
+            return Ok(());
+        }
+        self.propose(Action::SetPlans(self.plans.clone())).await
+    }
+
     async fn round(&self, rounds: u32) -> Result<(), CommandError> {
         if rounds.is_multiple_of(ROUNDS_PER_REPORT) {
             let uses = self.key_use.drain();
@@ -107,10 +122,10 @@ impl Arguments {
     }
 
     async fn propose(&self, action: Action) -> Result<(), CommandError> {
-        let call = Call {
-            actor: domain::Actor::Node(self.node),
-            request_id: format!("node-{}-{:032x}", self.node, mint::ulid()),
-        };
+        let call = Call::new(
+            domain::Actor::Node(self.node),
+            format!("node-{}-{:032x}", self.node, mint::ulid()),
+        );
         self.proposals.propose(call, action).await.map(|_| ())
     }
 }

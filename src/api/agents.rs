@@ -41,7 +41,7 @@ async fn create(
     State(app): State<App>,
     JsonBody(body): JsonBody<CreateAgent>,
 ) -> Answer<Written<AgentWithSecret>> {
-    let done = app.agents.create(caller.call(), body.into_new_agent(caller.tenant())).await?;
+    let done = app.agents.create(caller.call_once(), body.into_new_agent(caller.tenant())).await?;
     Ok(Written::created(done.map(Into::into)))
 }
 
@@ -119,7 +119,7 @@ async fn rotate_key(
     Id(id): Id<AgentId>,
 ) -> Answer<Written<AgentWithSecret>> {
     let Tenant { environment, .. } = caller.tenant();
-    let done = app.agents.rotate_key(caller.call(), id, environment).await?;
+    let done = app.agents.rotate_key(caller.call_once(), id, environment).await?;
     Ok(Written::ok(done.map(Into::into)))
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use utoipa_axum::{router::OpenApiRouter, routes};
+use zeroize::Zeroizing;
 
 use super::{
     App,
@@ -48,7 +49,7 @@ async fn create(
     JsonBody(body): JsonBody<CreateApiKey>,
 ) -> Answer<Written<ApiKey>> {
     let (action, secret) = body.into_action(caller.org(), caller.key.permissions);
-    made(&app, caller.call(), action, &secret).await
+    made(&app, caller.call_once(), action, &secret).await
 }
 
 /// Proposes the making of a key and shows the key with its secret.
@@ -58,8 +59,12 @@ pub(super) async fn made(
     action: Action,
     secret: &Secret,
 ) -> Answer<Written<ApiKey>> {
-    let done = expect(app.proposals.propose(call, action).await?, an_api_key)?;
-    Ok(Written::created(done.map(|key| ApiKey::with_secret(&key, secret))))
+    let done = app.proposals.propose_showing(call, action, secret.expose()).await?;
+    Ok(Written::created(expect(done, a_key_with_its_secret)?))
+}
+
+fn a_key_with_its_secret((outcome, secret): (Outcome, Zeroizing<String>)) -> Option<ApiKey> {
+    an_api_key(outcome).map(|key| ApiKey::with_secret(&key, &secret))
 }
 
 fn an_api_key(outcome: Outcome) -> Option<Arc<domain::ApiKey>> {
@@ -169,6 +174,7 @@ async fn rotate(
 ) -> Answer<Written<ApiKey>> {
     let key = find(&app, caller.org(), id)?;
     let (action, secret) = body.into_action(&key);
-    let done = expect(app.proposals.propose(caller.call(), action).await?, an_api_key)?;
-    Ok(Written::ok(done.map(|key| ApiKey::with_secret(&key, &secret))))
+    let call = caller.call_once();
+    let done = app.proposals.propose_showing(call, action, secret.expose()).await?;
+    Ok(Written::ok(expect(done, a_key_with_its_secret)?))
 }

@@ -34,8 +34,9 @@ use super::{
     },
 };
 use crate::{
-    audit::{AuditError, AuditLog, Entry, Export, Full, Pass, QueryError, offline::Format},
+    audit::{AuditError, AuditLog, Entry, Export, QueryError, offline::Format},
     domain::{Head, Tenant},
+    gate::{Full, Pass},
     limits,
 };
 

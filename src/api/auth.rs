@@ -10,13 +10,16 @@ use std::{marker::PhantomData, sync::Arc};
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderMap, header, request::Parts},
+    http::{Extensions, HeaderMap, header, request::Parts},
 };
 
 use super::{
     App,
     freshness::unavailable,
+    idempotency::Named,
+    notes::Notes,
     problem::{Code, Problem},
+    rate::{self, KeyOf},
     request::RequestId,
 };
 use sha2::{Digest, Sha256};
@@ -25,6 +28,7 @@ use crate::{
     actors::Call,
     clock,
     domain::{Actor, ApiKey, Hash, OperatorKey, OrgId, Permission, Tenant},
+    limits,
     secrets::{self, KeyKind},
     token,
     verify::View,
@@ -55,8 +59,10 @@ macro_rules! permissions {
 
 permissions! {
     AgentsRead, AgentsWrite, TokensIssue, TokensRead, TokensRevoke, ApiKeysRead, ApiKeysWrite,
-    AuditRead, PoliciesRead, PoliciesWrite, ApprovalsRead, ApprovalsWrite, WebhooksRead,
-    WebhooksWrite,
+    AuditRead, PoliciesRead, PoliciesWrite, ApprovalsRead, ApprovalsWrite,
+    DomainsRead, DomainsWrite,
+    BillingRead, BillingWrite,
+    WebhooksRead, WebhooksWrite,
 }
 
 /// An API key that is alive and holds permission `P`.
@@ -66,6 +72,7 @@ pub struct Caller<P> {
     pub key: Arc<ApiKey>,
     /// The request's id.
     pub request_id: String,
+    named: Option<Named>,
     permission: PhantomData<P>,
 }
 
@@ -82,7 +89,12 @@ impl<P> Caller<P> {
 
     /// A call of an actor on the caller's authority.
     pub fn call(&self) -> Call {
-        Call { actor: Actor::ApiKey(self.key.id), request_id: self.request_id.clone() }
+        Call::new(Actor::ApiKey(self.key.id), self.request_id.clone())
+    }
+
+    /// The same, carried out once however often the request is sent with its `Idempotency-Key`.
+    pub fn call_once(&self) -> Call {
+        Call { once: self.named.as_ref().map(Named::once), ..self.call() }
     }
 }
 
@@ -93,12 +105,18 @@ pub struct Operator {
     pub key: Arc<OperatorKey>,
     /// The request's id.
     pub request_id: String,
+    named: Option<Named>,
 }
 
 impl Operator {
     /// A call of an actor on the operator's authority.
     pub fn call(&self) -> Call {
-        Call { actor: Actor::Operator(self.key.id), request_id: self.request_id.clone() }
+        Call::new(Actor::Operator(self.key.id), self.request_id.clone())
+    }
+
+    /// The same, carried out once however often the request is sent with its `Idempotency-Key`.
+    pub fn call_once(&self) -> Call {
+        Call { once: self.named.as_ref().map(Named::once), ..self.call() }
     }
 }
 
@@ -108,7 +126,7 @@ impl<P: Requires> FromRequestParts<App> for Caller<P> {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let presented = Presented::read(&parts.headers)?;
         let now_ms = clock::now_ms();
-        let key = match authenticate(app, now_ms, &presented)? {
+        let key = match admit(app, now_ms, &presented, &parts.extensions)? {
             Known::ApiKey(key) => key,
             Known::Operator(_) => {
                 return Err(wrong_kind("an API key (rai_pk_…)", "an operator key"));
@@ -117,8 +135,10 @@ impl<P: Requires> FromRequestParts<App> for Caller<P> {
         if !key.permissions.contains(P::PERMISSION) {
             return Err(lacks(P::PERMISSION));
         }
+        let named = Named::read(parts, &key.id.0, presented.text)?;
         app.key_use.note(key.id, now_ms);
-        Ok(Self { key, request_id: RequestId::of(&parts.extensions), permission: PhantomData })
+        let request_id = RequestId::of(&parts.extensions);
+        Ok(Self { key, request_id, named, permission: PhantomData })
     }
 }
 
@@ -127,21 +147,25 @@ impl FromRequestParts<App> for Operator {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let presented = Presented::read(&parts.headers)?;
-        match authenticate(app, clock::now_ms(), &presented)? {
-            Known::Operator(key) => Ok(Self { key, request_id: RequestId::of(&parts.extensions) }),
+        match admit(app, clock::now_ms(), &presented, &parts.extensions)? {
+            Known::Operator(key) => {
+                let named = Named::read(parts, &key.id.0, presented.text)?;
+                Ok(Self { key, request_id: RequestId::of(&parts.extensions), named })
+            }
             Known::ApiKey(_) => Err(wrong_kind("an operator key (rai_op_…)", "an API key")),
         }
     }
 }
 
 /// The key that a request presents: spelled as a key is, not yet looked up.
-struct Presented {
+struct Presented<'a> {
     kind: KeyKind,
     hash: Hash,
+    text: &'a str,
 }
 
-impl Presented {
-    fn read(headers: &HeaderMap) -> Result<Self, Problem> {
+impl<'a> Presented<'a> {
+    fn read(headers: &'a HeaderMap) -> Result<Self, Problem> {
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let value = values.next().ok_or_else(missing)?;
         if values.next().is_some() {
@@ -171,7 +195,7 @@ impl Presented {
                  API, send an API key (rai_pk_…).",
             ));
         }
-        Ok(Self { kind, hash: Sha256::digest(text).into() })
+        Ok(Self { kind, hash: Sha256::digest(text).into(), text })
     }
 }
 
@@ -182,20 +206,49 @@ enum Known {
     Operator(Arc<OperatorKey>),
 }
 
-/// The clock was read before: `now_ms`. Then comes the lease, then the view.
-fn authenticate(app: &App, now_ms: u64, presented: &Presented) -> Result<Known, Problem> {
+/// First whose key it is, then whether it makes too many requests.
+fn admit(
+    app: &App,
+    now_ms: u64,
+    presented: &Presented<'_>,
+    extensions: &Extensions,
+) -> Result<Known, Problem> {
+    let (known, key, per_second) = authenticate(app, now_ms, presented)?;
+    let taken = app.key_rates.take(&key, per_second);
+    let (Ok(standing) | Err(standing)) = taken;
+    Notes::of(extensions).note_standing(standing);
+    taken.map(|_| known).map_err(rate::too_many_of_key)
+}
+
+/// The clock was read before: `now_ms`. Then comes the lease, then the view. Also gives by what the
+/// key's requests are counted, and how many it may make in a second.
+fn authenticate(
+    app: &App,
+    now_ms: u64,
+    presented: &Presented<'_>,
+) -> Result<(Known, KeyOf, u32), Problem> {
     if !app.handle.may_serve() {
         return Err(unavailable());
     }
-    look_up(&app.views.load(), now_ms, presented).ok_or_else(|| {
+    let view = app.views.load();
+    let known = look_up(&view, now_ms, presented).ok_or_else(|| {
         invalid(
             "No key like this is alive: it was never made here, or it was deleted, disabled, \
              rotated or ran out.",
         )
-    })
+    })?;
+    let (key, per_second) = match &known {
+        Known::ApiKey(key) => {
+            let plan = view.state.plan_of(key.tenant.org);
+            let most = limits::REQUESTS_PER_SECOND_MAX;
+            ((1, key.id.0), plan.map_or(most, |plan| plan.limits.requests_per_second))
+        }
+        Known::Operator(key) => ((2, key.id.0), limits::OPERATOR_REQUESTS_PER_SECOND_MAX),
+    };
+    Ok((known, key, per_second))
 }
 
-fn look_up(view: &View, now_ms: u64, presented: &Presented) -> Option<Known> {
+fn look_up(view: &View, now_ms: u64, presented: &Presented<'_>) -> Option<Known> {
     let state = &view.state;
     if presented.kind == KeyKind::Operator {
         return state.operator_by_secret_hash(&presented.hash).cloned().map(Known::Operator);

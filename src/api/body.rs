@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::{
     fields::{self, FromFields},
+    idempotency::note_body,
     json::{self, JsonError},
     problem::{Code, FieldError, Problem},
 };
@@ -31,7 +32,9 @@ impl<S: Send + Sync, T: FromFields> FromRequest<S> for JsonBody<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         check_content_type(&parts.headers)?;
-        read_object(&receive(&parts.headers, body).await?).map(Self)
+        let bytes = receive(&parts.headers, body).await?;
+        note_body(&parts, &bytes, false);
+        read_object(&bytes).map(Self)
     }
 }
 
@@ -45,6 +48,7 @@ impl<S: Send + Sync, T: FromFields> FromRequest<S> for OptionalBody<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let bytes = receive(&parts.headers, body).await?;
+        note_body(&parts, &bytes, false);
         if bytes.is_empty() {
             return read_object(b"{}").map(Self);
         }

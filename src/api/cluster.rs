@@ -112,9 +112,10 @@ async fn create_operator_key(
     JsonBody(body): JsonBody<CreateOperatorKey>,
 ) -> Answer<Written<OperatorKey>> {
     let (action, secret) = body.into_action();
-    let done = app.proposals.propose(operator.call(), action).await?;
-    let done = expect(done, an_operator_key)?;
-    Ok(Written::created(done.map(|key| OperatorKey::with_secret(&key, &secret))))
+    let call = operator.call_once();
+    let done = app.proposals.propose_showing(call, action, secret.expose()).await?;
+    let done = expect(done, |(outcome, secret)| Some((an_operator_key(outcome)?, secret)))?;
+    Ok(Written::created(done.map(|(key, secret)| OperatorKey::with_secret(&key, &secret))))
 }
 
 fn an_operator_key(outcome: Outcome) -> Option<Arc<domain::OperatorKey>> {

@@ -3,16 +3,28 @@
 //! Every detail says what happened, why, and what to do. No secret can get here: refusals carry
 //! none.
 
-use super::problem::{Code, Problem};
+use super::problem::{Code, Extension, FieldError, PlanLimit, Problem};
 use crate::{
-    actors::CommandError,
-    domain::{AgentStatus, ApprovalStatus, Kind, Refusal, RuleRef, Throttled},
+    actors::{CommandError, DomainCheckError},
+    domain::{
+        AgentStatus, ApprovalStatus, Excess, Kind, PlanLimitReached, PlanTooSmall, Quota, Refusal,
+        RuleRef, Throttled,
+    },
+    gate::Full,
+    rfc3339,
 };
 
 impl From<CommandError> for Problem {
     fn from(error: CommandError) -> Self {
         match error {
             CommandError::Refused(refusal) => refusal.into(),
+            CommandError::Unrecoverable => Problem::new(
+                Code::IDEMPOTENCY_UNRECOVERABLE,
+                "This request was carried out before, and the secret that it was answered can be \
+                 shown again only to the API key that asked then, as it was before its rotation. \
+                 Nothing was done. Revoke or rotate what was made, or send the request with \
+                 another Idempotency-Key.",
+            ),
             CommandError::TooLarge { bytes, limit } => Problem::new(
                 Code::BODY_TOO_LARGE,
                 format!(
@@ -163,6 +175,31 @@ impl From<Refusal> for Problem {
                 "The webhook's secret was rotated by another request meanwhile. Rotate it again if \
                  you still want to.",
             ),
+            Refusal::DomainListed(id) => Problem::new(
+                Code::DOMAIN_EXISTS,
+                format!(
+                    "Your organisation has this domain already, as {id}. Verify that one, or delete \
+                     it first."
+                ),
+            ),
+            Refusal::DomainHeld(()) => Problem::new(
+                Code::DOMAIN_TAKEN,
+                "The record is right, but another organisation has verified this domain, and one at \
+                 a time can hold it. It has to delete the domain, or take its own record out of the \
+                 DNS, which is noticed within a day; then verify again.",
+            ),
+            Refusal::DomainCheckStale(()) => Problem::new(
+                Code::CONFLICT,
+                "The domain was checked again and again by others at the same time. Nothing was \
+                 recorded of this check; try again.",
+            ),
+            Refusal::PlanLimitReached(reached) => plan_limit_reached(reached),
+            Refusal::PlanTooSmall(too_small) => plan_too_small(&too_small),
+            Refusal::IdempotencyKeyReused(()) => Problem::new(
+                Code::IDEMPOTENCY_KEY_REUSED,
+                "This Idempotency-Key was sent on this route with another body in the last 24 \
+                 hours. Nothing was done; send each request with a key of its own.",
+            ),
         }
     }
 }
@@ -220,6 +257,56 @@ fn approval_not(status: ApprovalStatus) -> Problem {
     Problem::new(code, detail)
 }
 
+fn plan_limit_reached(reached: PlanLimitReached) -> Problem {
+    let PlanLimitReached { quota, limit, usage, plan, upgrade_to } = reached;
+    let (what, instead) = match quota {
+        Quota::Agents => ("agents", "Revoke one"),
+        Quota::TokensPerMonth => ("tokens in a calendar month", "Wait for the next month (UTC)"),
+        Quota::Webhooks => ("webhooks", "Remove one"),
+    };
+    let advice = match &upgrade_to {
+        Some(better) => {
+            format!("{instead}, or change to the plan {better} with PUT /v1/billing/plan.")
+        }
+        None => format!("{instead}; no plan on offer allows more."),
+    };
+    let detail = format!("The plan {plan} allows {limit} {what}, and {usage} are in use. {advice}");
+    let reached = PlanLimit { quota: quota.as_str(), limit, usage, plan, upgrade_to };
+    Problem {
+        extension: Some(Box::new(Extension::PlanLimit(reached))),
+        ..Problem::new(Code::PLAN_LIMIT_REACHED, detail)
+    }
+}
+
+fn plan_too_small(too_small: &PlanTooSmall) -> Problem {
+    let resets_at = rfc3339::seconds(too_small.period_ends_at / 1000);
+    let excess = |excess: &Excess| {
+        let Excess { quota, limit, usage } = *excess;
+        let over = usage.saturating_sub(limit);
+        let message = match quota {
+            Quota::Agents => {
+                format!("{usage} agents are in use and {limit} are allowed: revoke {over}")
+            }
+            Quota::TokensPerMonth => format!(
+                "{usage} tokens were issued in this month and {limit} are allowed: wait until \
+                 {resets_at}"
+            ),
+            Quota::Webhooks => {
+                format!("{usage} webhooks are in use and {limit} are allowed: remove {over}")
+            }
+        };
+        FieldError { field: quota.as_str().to_owned(), message }
+    };
+    let errors: Vec<FieldError> = too_small.excess.iter().map(excess).collect();
+    let reasons: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
+    let detail = format!(
+        "More is in use than the plan {} allows, so nothing was changed: {}.",
+        too_small.plan,
+        reasons.join("; ")
+    );
+    Problem::new(Code::PLAN_TOO_SMALL, detail).with_errors(errors)
+}
+
 /// A rule denies a token, or none grants it.
 pub fn policy_denied(rule: Option<RuleRef>) -> Problem {
     let detail = match rule {
@@ -245,6 +332,31 @@ pub fn policy_throttled(by: &Throttled) -> Problem {
         .retry_after(by.retry_after_s)
 }
 
+/// A domain was not checked, or what was seen was not recorded.
+pub fn domain_check_failed(error: DomainCheckError) -> Problem {
+    match error {
+        DomainCheckError::Command(error) => error.into(),
+        DomainCheckError::Full(Full::Node) => Problem::new(
+            Code::OVERLOADED,
+            "This node has as many checks of domains under way as it admits. Nothing was done; try \
+             again shortly.",
+        ),
+        DomainCheckError::Full(Full::Organization) => Problem::new(
+            Code::LIMIT_REACHED,
+            "Your organisation has as many checks of domains under way on this node as it may. Wait \
+             until one has ended.",
+        ),
+        DomainCheckError::NoAnswer(why) => Problem::new(
+            Code::DNS_FAILED,
+            format!(
+                "The DNS could not be asked, so nothing is known of the record and nothing has \
+                 changed: {why}. Try again; if this goes on, look at the domain's name servers, \
+                 and at dns.servers in this node's configuration."
+            ),
+        ),
+    }
+}
+
 const fn noun(kind: Kind) -> &'static str {
     match kind {
         Kind::Organization(()) => "organisation",
@@ -257,6 +369,7 @@ const fn noun(kind: Kind) -> &'static str {
         Kind::Approval(()) => "approval",
         Kind::Webhook(()) => "webhook",
         Kind::Delivery(()) => "delivery",
+        Kind::Domain(()) => "domain",
     }
 }
 
@@ -273,7 +386,7 @@ fn sentence(why: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::LimitReached;
+    use crate::domain::{DomainId, LimitReached};
 
     #[test]
     fn every_refusal_has_its_status() {
@@ -306,11 +419,69 @@ mod tests {
             (Refusal::PoliciesTooExpensive(5), 422, "validation_failed"),
             (Refusal::WebhookDisabled(()), 409, "webhook_disabled"),
             (Refusal::WebhookSecretMoved(()), 409, "conflict"),
+            (Refusal::DomainListed(DomainId([1; 16])), 409, "domain_exists"),
+            (Refusal::DomainHeld(()), 409, "domain_taken"),
+            (Refusal::DomainCheckStale(()), 409, "conflict"),
+            (limit_reached(Some("team")), 402, "plan_limit_reached"),
+            (too_small(), 409, "plan_too_small"),
+            (Refusal::IdempotencyKeyReused(()), 422, "idempotency_key_reused"),
         ] {
             let problem = Problem::from(CommandError::Refused(refusal));
             assert_eq!((problem.code.status, problem.code.name), (status, name));
             assert!(problem.detail.ends_with('.'), "{}", problem.detail);
         }
+    }
+
+    fn limit_reached(upgrade_to: Option<&str>) -> Refusal {
+        Refusal::PlanLimitReached(PlanLimitReached {
+            quota: Quota::Agents,
+            limit: 25,
+            usage: 25,
+            plan: "free".into(),
+            upgrade_to: upgrade_to.map(str::to_owned),
+        })
+    }
+
+    fn too_small() -> Refusal {
+        let excess = |(quota, limit, usage)| Excess { quota, limit, usage };
+        Refusal::PlanTooSmall(PlanTooSmall {
+            plan: "free".into(),
+            excess: [
+                (Quota::Agents, 2, 5),
+                (Quota::TokensPerMonth, 10, 11),
+                (Quota::Webhooks, 0, 1),
+            ]
+            .map(excess)
+            .to_vec(),
+            period_ends_at: 1_785_542_400_000,
+        })
+    }
+
+    #[test]
+    fn who_is_over_a_plan_is_told_what_to_do() {
+        for (refusal, detail) in [
+            (
+                limit_reached(Some("team")),
+                "The plan free allows 25 agents, and 25 are in use. Revoke one, or change to the \
+                 plan team with PUT /v1/billing/plan.",
+            ),
+            (
+                limit_reached(None),
+                "The plan free allows 25 agents, and 25 are in use. Revoke one; no plan on offer \
+                 allows more.",
+            ),
+            (
+                too_small(),
+                "More is in use than the plan free allows, so nothing was changed: 5 agents are in \
+                 use and 2 are allowed: revoke 3; 11 tokens were issued in this month and 10 are \
+                 allowed: wait until 2026-08-01T00:00:00Z; 1 webhooks are in use and 0 are \
+                 allowed: remove 1.",
+            ),
+        ] {
+            assert_eq!(Problem::from(refusal).detail, detail);
+        }
+        let unrecoverable = Problem::from(CommandError::Unrecoverable);
+        assert_eq!(unrecoverable.code, Code::IDEMPOTENCY_UNRECOVERABLE);
     }
 
     #[test]

@@ -10,20 +10,25 @@ mod api_keys;
 mod approvals;
 mod audit;
 mod auth;
+mod billing;
 mod body;
 mod cluster;
+mod domains;
 mod error;
 mod fields;
 mod freshness;
 mod health;
+mod idempotency;
 mod json;
 mod metrics;
+mod notes;
 mod openapi;
 mod organizations;
 mod pagination;
 mod policies;
 mod problem;
 mod query;
+mod rate;
 mod reply;
 mod request;
 mod rules;
@@ -42,7 +47,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    actors::{Agents, KeyUse, Keys, Policies, Proposals, Webhooks},
+    actors::{Agents, Domains, KeyUse, Keys, Policies, Proposals, Webhooks},
     audit::AuditLog,
     machine::AuthMachine,
     verify::Views,
@@ -51,6 +56,7 @@ use crate::{
 pub use freshness::ReadRounds;
 pub use metrics::metrics_router;
 pub use openapi::{Access, Route, route_table};
+pub use rate::{AddressRates, KeyRates};
 
 /// What the API works with. Clones share it.
 #[derive(Clone)]
@@ -69,6 +75,8 @@ pub struct App {
     pub keys: Keys,
     /// Notes when API keys are used.
     pub key_use: KeyUse,
+    /// Checks of domains.
+    pub domains: Domains,
     /// The audit log of this node.
     pub audit: AuditLog,
     /// Webhook endpoints.
@@ -79,12 +87,18 @@ pub struct App {
     pub rounds: Arc<ReadRounds>,
     /// Cancelled when the node begins to stop: endless answers end then.
     pub stopping: CancellationToken,
+    /// The rates of API keys on this node.
+    pub key_rates: Arc<KeyRates>,
+    /// The rates of addresses that verify on this node, if they are limited.
+    pub address_rates: Option<Arc<AddressRates>>,
+    /// The plan of a new organisation that names none.
+    pub default_plan: Arc<str>,
 }
 
 /// The whole API, ready to be served.
 pub fn router(app: App) -> Router {
     metrics::install();
-    let (routes, description) = routes().split_for_parts();
+    let (routes, description) = routes(app.address_rates.as_ref()).split_for_parts();
     routes
         .merge(openapi::router(&description))
         .fallback(request::fallback)
@@ -92,18 +106,26 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// Every route that the description lists.
-fn routes() -> OpenApiRouter<App> {
+/// Every route that the description lists. The layer that counts addresses is there only if they
+/// are limited, so that otherwise a verification passes nothing on its account.
+fn routes(address_rates: Option<&Arc<AddressRates>>) -> OpenApiRouter<App> {
+    let verify = match address_rates {
+        Some(rates) => verify::router()
+            .layer(middleware::from_fn_with_state(Arc::clone(rates), rate::limit_address)),
+        None => verify::router(),
+    };
     let nouns = OpenApiRouter::new()
         .merge(agents::router())
         .merge(tokens::router())
-        .merge(verify::router())
+        .merge(verify)
         .merge(policies::router())
         .merge(approvals::router())
         .merge(audit::router())
         .merge(api_keys::router())
+        .merge(domains::router())
         .merge(organizations::router())
         .merge(cluster::router())
-        .merge(webhooks::router());
+        .merge(webhooks::router())
+        .merge(billing::router());
     openapi::described().nest("/v1", nouns).merge(health::router())
 }

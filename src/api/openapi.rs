@@ -19,9 +19,10 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
     App,
-    problem::{Code, FieldError, MEDIA_TYPE, ProblemBody, TargetAnswer},
+    problem::{Code, FieldError, MEDIA_TYPE, PlanLimit, ProblemBody, TargetAnswer},
     routes, schema,
 };
+use crate::limits;
 
 const INTRODUCTION: &str = "\
 Manage agents, issue and verify tokens. All endpoints use JSON for request and response bodies.
@@ -35,13 +36,21 @@ production environments, and rotate keys if you suspect they've been compromised
 **Errors** are `application/problem+json` (RFC 9457) with a stable `code`; of an invalid request, \
 `errors` names each faulty field.
 
+**Repeat safely.** A creating POST with an `Idempotency-Key` is carried out once, however often it \
+is sent in 24 hours; each further answer is the first one, secrets included, with \
+`Idempotent-Replayed: true`.
+
+**Limits.** The organisation's plan bounds agents, tokens a month and webhooks (402), and the \
+requests a second of each API key (429 with `Retry-After`); `RateLimit` and `RateLimit-Policy` say \
+how a key stands.
+
 **Read your writes.** Every write answers with `AuthRAI-Log-Index`; a read or a verification \
 that sends it as `AuthRAI-Min-Index` to any node waits until that node has caught up.";
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "AuthRAI API", license(name = "Apache-2.0", identifier = "Apache-2.0")),
-    components(schemas(ProblemBody, FieldError, TargetAnswer)),
+    components(schemas(ProblemBody, FieldError, PlanLimit, TargetAnswer)),
     tags(
         (name = "Agents", description = "Identities of agents."),
         (name = "Tokens", description = "Short-lived, scoped tokens: issue, verify, revoke."),
@@ -49,7 +58,9 @@ that sends it as `AuthRAI-Min-Index` to any node waits until that node has caugh
         (name = "Approvals", description = "Token requests that somebody has to agree to."),
         (name = "Webhooks", description = "Endpoints that are told of events."),
         (name = "Audit Log", description = "Events, hash-chained and tamper-evident."),
+        (name = "Verified Domains", description = "Domains that an organisation proves to be its own."),
         (name = "API Keys", description = "Keys for programmatic access."),
+        (name = "Billing", description = "The organisation's plan, its limits and what is used."),
         (name = "Organizations", description = "Tenants. For operators."),
         (name = "Cluster", description = "Nodes, signing keys, operator keys. For operators."),
         (name = "Health", description = "For load balancers and supervisors."),
@@ -117,7 +128,7 @@ pub struct Route {
 
 /// Every route of the API, as its description has it.
 pub fn route_table() -> Vec<Route> {
-    let document = complete(&routes().into_openapi());
+    let document = complete(&routes(None).into_openapi());
     let mut table = Vec::new();
     for (path, item) in document["paths"].as_object().into_iter().flatten() {
         for (method, operation) in item.as_object().into_iter().flatten() {
@@ -172,6 +183,17 @@ fn parameters() -> Value {
                             AuthRAI-Log-Index of an earlier write.",
             "schema": {"type": "integer", "minimum": 0, "examples": [1]},
         },
+        "IdempotencyKey": {
+            "name": "Idempotency-Key", "in": "header", "required": false,
+            "description": "Your name for what is to be done once: 1 to 255 visible ASCII \
+                            characters, such as a UUID. Sent again with the same body in 24 hours, \
+                            the request is answered as it was the first time; with another body it \
+                            is a 422.",
+            "schema": {
+                "type": "string", "pattern": "^[!-~]+$",
+                "minLength": 1, "maxLength": limits::IDEMPOTENCY_KEY_MAX_BYTES,
+            },
+        },
     })
 }
 
@@ -184,6 +206,20 @@ fn headers() -> Value {
         "LogIndex": {
             "description": "The place of this write in the log, for AuthRAI-Min-Index.",
             "required": true, "schema": {"type": "integer", "minimum": 1},
+        },
+        "RateLimit": {
+            "description": "How the key stands: requests that it may make now, and seconds until \
+                            it may make all again (draft-ietf-httpapi-ratelimit-headers-11).",
+            "schema": {"type": "string", "examples": ["\"requests\";r=19;t=1"]},
+        },
+        "RateLimitPolicy": {
+            "description": "How many requests the key may make in a window, and its seconds.",
+            "schema": {"type": "string", "examples": ["\"requests\";q=20;w=1"]},
+        },
+        "IdempotentReplayed": {
+            "description": "There, and `true`, when this was answered to an earlier request with \
+                            this Idempotency-Key.",
+            "schema": {"type": "string", "enum": ["true"]},
         },
         "RetryAfter": {
             "description": "After how many seconds to try again.",
@@ -230,11 +266,31 @@ fn problem_responses() -> Value {
             codes.push(code.name.into());
         }
     }
+    if let Some(over) = responses.get_mut("402") {
+        let body = &mut over["content"][MEDIA_TYPE];
+        body["schema"]["allOf"] = json!([
+            {"$ref": "#/components/schemas/Problem"},
+            {"$ref": "#/components/schemas/PlanLimit"},
+        ]);
+        for (name, value) in [
+            ("quota", json!("agents")),
+            ("limit", json!(25)),
+            ("usage", json!(25)),
+            ("plan", json!("free")),
+            ("upgrade_to", json!("team")),
+        ] {
+            body["example"][name] = value;
+        }
+    }
     responses.into()
 }
 
 fn problem_headers(status: u16) -> Value {
-    let mut headers = json!({"X-Request-Id": {"$ref": "#/components/headers/RequestId"}});
+    let mut headers = json!({
+        "X-Request-Id": {"$ref": "#/components/headers/RequestId"},
+        "RateLimit": {"$ref": "#/components/headers/RateLimit"},
+        "RateLimit-Policy": {"$ref": "#/components/headers/RateLimitPolicy"},
+    });
     match status {
         401 => headers["WWW-Authenticate"] = json!({"$ref": "#/components/headers/Challenge"}),
         405 => headers["Allow"] = json!({"$ref": "#/components/headers/Allow"}),
@@ -248,6 +304,9 @@ const fn description_of(status: u16) -> &'static str {
     match status {
         400 => "Invalid request body or parameters: malformed JSON, an unreadable query or header.",
         401 => "Missing or invalid API key.",
+        402 => {
+            "The plan allows no more: `quota`, `limit`, `usage`, `plan` and `upgrade_to` say of what."
+        }
         403 => "Insufficient permissions, or the wrong kind of key.",
         404 => "The resource does not exist, or not for this key.",
         405 => "The path does not take this method.",
@@ -257,7 +316,7 @@ const fn description_of(status: u16) -> &'static str {
         422 => "Validation failed: `errors` names each faulty field.",
         429 => "Too many.",
         500 => "Something went wrong inside.",
-        502 => "Something that this node had to ask did not answer well.",
+        502 => "What this node had to ask, such as the DNS, has failed.",
         _ => "This node cannot answer safely now. Nothing was done, unless `code` says otherwise.",
     }
 }
@@ -268,11 +327,24 @@ fn is_write(path: &str, method: &str, access: &Access) -> bool {
     method != "get" && !access.is_public() && !asks
 }
 
+/// Whether a route makes something, or shows a new secret, and so takes an `Idempotency-Key`.
+fn is_creating(path: &str, method: &str, operation: &Value) -> bool {
+    let makes = !operation["responses"]["201"].is_null();
+    let shows = ["rotate-key", "rotate", "rotate-secret"]
+        .iter()
+        .any(|end| path.ends_with(&format!("{{id}}/{end}")));
+    method == "post" && (makes || shows)
+}
+
+/// Routes that make what a plan bounds.
+const METERED: &[&str] = &["/v1/agents", "/v1/tokens", "/v1/webhooks"];
+
 fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     let access = access(operation);
     let is_write = is_write(path, method, &access);
     add_parameters(method, &access, path, operation);
     say_which_bodies_are_optional(operation);
+    let is_creating = is_creating(path, method, operation);
     let statuses = error_statuses(path, method, &access, operation);
     if let Some(responses) = operation["responses"].as_object_mut() {
         for response in responses.values_mut() {
@@ -280,6 +352,15 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
             headers["X-Request-Id"] = json!({"$ref": "#/components/headers/RequestId"});
             if is_write {
                 headers["AuthRAI-Log-Index"] = json!({"$ref": "#/components/headers/LogIndex"});
+            }
+            if is_creating {
+                let replayed = json!({"$ref": "#/components/headers/IdempotentReplayed"});
+                headers["Idempotent-Replayed"] = replayed;
+            }
+            if !access.is_public() {
+                headers["RateLimit"] = json!({"$ref": "#/components/headers/RateLimit"});
+                headers["RateLimit-Policy"] =
+                    json!({"$ref": "#/components/headers/RateLimitPolicy"});
             }
         }
         for status in statuses {
@@ -294,8 +375,12 @@ fn add_parameters(method: &str, access: &Access, path: &str, operation: &mut Val
         operation["parameters"] = json!([]);
     }
     let is_read = !is_write(path, method, access);
+    let is_creating = is_creating(path, method, operation);
     if let Some(parameters) = operation["parameters"].as_array_mut() {
         parameters.push(json!({"$ref": "#/components/parameters/RequestId"}));
+        if is_creating {
+            parameters.push(json!({"$ref": "#/components/parameters/IdempotencyKey"}));
+        }
         if is_read && path.starts_with("/v1/") {
             parameters.push(json!({"$ref": "#/components/parameters/MinIndex"}));
         }
@@ -334,7 +419,14 @@ fn error_statuses(path: &str, method: &str, access: &Access, operation: &Value) 
         statuses.extend([408, 413]);
     }
     if !access.is_public() {
-        statuses.extend([401, 403]);
+        statuses.extend([401, 403, 429]);
+    }
+    if path.starts_with("/v1/tokens/verify") {
+        // Where addresses are limited.
+        statuses.push(429);
+    }
+    if method == "post" && METERED.contains(&path) {
+        statuses.push(402);
     }
     let is_write = is_write(path, method, access);
     // A simulation names an agent.
@@ -344,7 +436,7 @@ fn error_statuses(path: &str, method: &str, access: &Access, operation: &Value) 
     if is_write {
         statuses.extend([409, 413, 429]);
     }
-    if path.ends_with("/test") {
+    if path == "/v1/domains/{id}/verify" || path.ends_with("/test") {
         statuses.push(502);
     }
     statuses.sort_unstable();

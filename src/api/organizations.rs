@@ -47,7 +47,8 @@ async fn create(
     State(app): State<App>,
     JsonBody(body): JsonBody<CreateOrganization>,
 ) -> Answer<Written<Organization>> {
-    let done = app.proposals.propose(operator.call(), body.into_action()).await?;
+    let done =
+        app.proposals.propose(operator.call_once(), body.into_action(&app.default_plan)).await?;
     let done = expect(done, an_organization)?;
     Ok(Written::created(done.map(|organization| organization.as_ref().into())))
 }
@@ -122,5 +123,5 @@ async fn create_api_key(
     JsonBody(body): JsonBody<CreateApiKey>,
 ) -> Answer<Written<ApiKey>> {
     let (action, secret) = body.into_action(id, Permissions::all());
-    api_keys::made(&app, operator.call(), action, &secret).await
+    api_keys::made(&app, operator.call_once(), action, &secret).await
 }

@@ -71,7 +71,7 @@ async fn create(
     JsonBody(body): JsonBody<CreatePolicy>,
 ) -> Answer<Written<Policy>> {
     let rules = checked(&app, body.drafts()).await?;
-    let done = app.proposals.propose(caller.call(), body.into_action(rules)).await?;
+    let done = app.proposals.propose(caller.call_once(), body.into_action(rules)).await?;
     Ok(Written::created(expect(done, a_policy)?.map(|policy| policy.as_ref().into())))
 }
 

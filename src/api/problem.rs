@@ -77,6 +77,8 @@ codes! {
     409 AGENT_KEY_REPLACED = "agent_key_replaced", "The agent's key was replaced";
     409 WEBHOOK_DISABLED = "webhook_disabled", "The webhook is disabled";
     409 LAST_ONE = "last_one", "The last one cannot be removed";
+    409 DOMAIN_EXISTS = "domain_exists", "The organisation has this domain already";
+    409 DOMAIN_TAKEN = "domain_taken", "Another organisation holds this domain";
     409 CONFLICT = "conflict", "In conflict with the present state";
     413 BODY_TOO_LARGE = "body_too_large", "The body is too large";
     422 VALIDATION_FAILED = "validation_failed", "The request is not valid";
@@ -86,6 +88,7 @@ codes! {
     500 INTERNAL_ERROR = "internal_error", "Something went wrong inside";
     500 AUDIT_DAMAGED = "audit_damaged", "The audit log is damaged";
     502 WEBHOOK_TEST_FAILED = "webhook_test_failed", "The webhook's target did not take the test";
+    502 DNS_FAILED = "dns_failed", "The DNS has no answer";
     503 VERIFICATION_UNAVAILABLE = "verification_unavailable", "This node cannot answer safely now";
     503 INDEX_NOT_REACHED = "index_not_reached", "This node is still behind";
     503 OVERLOADED = "overloaded", "Too much work at once";
@@ -93,6 +96,11 @@ codes! {
     503 OUTCOME_UNKNOWN = "outcome_unknown", "Whether it happened is not known";
     503 SHUTTING_DOWN = "shutting_down", "This node is shutting down";
     503 NOT_READY = "not_ready", "This node is not ready";
+    402 PLAN_LIMIT_REACHED = "plan_limit_reached", "The plan allows no more";
+    409 PLAN_TOO_SMALL = "plan_too_small", "More is in use than that plan allows";
+    409 IDEMPOTENCY_UNRECOVERABLE = "idempotency_unrecoverable", "The secret cannot be shown again";
+    422 IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused", "The key was sent with another request";
+    429 RATE_LIMITED = "rate_limited", "Too many requests";
     503 TIMED_OUT = "timed_out", "It took too long";
 }
 
@@ -131,6 +139,8 @@ pub enum Extension {
     Policy(PolicyId),
     /// What the target of a webhook answered.
     Target(TargetAnswer),
+    /// The limit that is reached.
+    PlanLimit(PlanLimit),
 }
 
 /// What the target of a webhook answered a test, when that was not what was hoped for.
@@ -147,6 +157,26 @@ pub struct TargetAnswer {
     /// Why it counts as a failure.
     #[schema(value_type = super::schema::DeliveryFault)]
     pub error: &'static str,
+}
+
+/// The limit of a plan that is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PlanLimit {
+    /// What there is no more of: `agents`, `tokens_per_month` or `webhooks`.
+    #[schema(examples("agents"))]
+    pub quota: &'static str,
+    /// How much the plan allows.
+    #[schema(examples(25))]
+    pub limit: u64,
+    /// How much is in use.
+    #[schema(examples(25))]
+    pub usage: u64,
+    /// The organisation's plan.
+    #[schema(examples("free"))]
+    pub plan: String,
+    /// The least plan that would do; null if none would.
+    #[schema(required, examples("team"))]
+    pub upgrade_to: Option<String>,
 }
 
 /// The problem as it stands in a body.
@@ -179,6 +209,10 @@ pub struct ProblemBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = TargetAnswer, required = false)]
     pub target: Option<&'a TargetAnswer>,
+    /// Of a 402, whose description says so: all its members.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
+    pub plan_limit: Option<&'a PlanLimit>,
 }
 
 impl Problem {
@@ -230,10 +264,12 @@ impl Problem {
 
     /// The bytes of the body.
     fn body(&self, request_id: &str) -> Vec<u8> {
-        let (policy_id, target) = match self.extension.as_deref() {
-            Some(Extension::Policy(id)) => (Some(id.to_string()), None),
-            Some(Extension::Target(target)) => (None, Some(target)),
-            None => (None, None),
+        let (mut policy_id, mut target, mut plan_limit) = (None, None, None);
+        match self.extension.as_deref() {
+            Some(Extension::Policy(id)) => policy_id = Some(id.to_string()),
+            Some(Extension::Target(answer)) => target = Some(answer),
+            Some(Extension::PlanLimit(limit)) => plan_limit = Some(limit),
+            None => {}
         };
         let body = ProblemBody {
             kind: format!("urn:authrai:problem:{}", self.code.name),
@@ -245,6 +281,7 @@ impl Problem {
             errors: &self.errors,
             policy_id,
             target,
+            plan_limit,
         };
         serde_json::to_vec(&body).unwrap_or_default()
     }
@@ -318,6 +355,40 @@ mod tests {
                 "errors": [
                     {"field": "ttl", "message": "must be between 1 and 86400 seconds; got 0"}
                 ],
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn a_limit_of_a_plan_stands_beside_the_other_members() {
+        let limit = PlanLimit {
+            quota: "agents",
+            limit: 25,
+            usage: 25,
+            plan: "free".into(),
+            upgrade_to: None,
+        };
+        let problem = Problem {
+            extension: Some(Box::new(Extension::PlanLimit(limit))),
+            ..Problem::new(Code::PLAN_LIMIT_REACHED, "x")
+        };
+        let response = problem.write_to(Response::default(), "req-1");
+        let bytes = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(
+            body,
+            serde_json::json!({
+                "type": "urn:authrai:problem:plan_limit_reached",
+                "title": "The plan allows no more",
+                "status": 402,
+                "detail": "x",
+                "code": "plan_limit_reached",
+                "request_id": "req-1",
+                "quota": "agents",
+                "limit": 25,
+                "usage": 25,
+                "plan": "free",
+                "upgrade_to": null,
             })
         );
     }

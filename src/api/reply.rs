@@ -14,12 +14,13 @@ use serde::Serialize;
 
 use super::{
     error::not_found,
+    idempotency::IDEMPOTENT_REPLAYED,
     problem::{Code, Problem},
 };
 use crate::{
     actors::Done,
     domain::{
-        AgentId, ApiKeyId, ApprovalId, DeliveryId, Kind, OperatorKeyId, OrgId, Outcome, PolicyId,
+        AgentId, ApiKeyId, ApprovalId, DeliveryId, DomainId, Kind, OperatorKeyId, OrgId, PolicyId,
         SigningKeyId, TokenId, WebhookId,
     },
 };
@@ -50,6 +51,7 @@ path_ids! {
     TokenId => Token,
     WebhookId => Webhook,
     DeliveryId => Delivery,
+    DomainId => Domain,
 }
 
 /// The id in a path. One that is not spelled as an id names nothing: a 404.
@@ -111,16 +113,20 @@ impl<T> Written<T> {
 impl<T: Serialize> IntoResponse for Written<T> {
     fn into_response(self) -> Response {
         let index = HeaderValue::from(self.done.index);
-        (self.status, [(LOG_INDEX.clone(), index)], Json(self.done.value)).into_response()
+        let replayed = self.done.replayed;
+        let mut response =
+            (self.status, [(LOG_INDEX.clone(), index)], Json(self.done.value)).into_response();
+        if replayed {
+            let yes = HeaderValue::from_static("true");
+            response.headers_mut().insert(IDEMPOTENT_REPLAYED.clone(), yes);
+        }
+        response
     }
 }
 
 /// Takes the expected kind of outcome, and makes of it what is answered.
-pub fn expect<T>(
-    done: Done<Outcome>,
-    pick: impl FnOnce(Outcome) -> Option<T>,
-) -> Result<Done<T>, Problem> {
-    let index = done.index;
+pub fn expect<T, U>(done: Done<T>, pick: impl FnOnce(T) -> Option<U>) -> Result<Done<U>, Problem> {
+    let Done { index, replayed, .. } = done;
     let value = pick(done.value).ok_or_else(|| {
         tracing::error!(index, "the core answered with another kind of outcome");
         Problem::new(
@@ -129,7 +135,7 @@ pub fn expect<T>(
              it with the request_id.",
         )
     })?;
-    Ok(Done { index, value })
+    Ok(Done { index, value, replayed })
 }
 
 /// What a handler answers with.

@@ -23,6 +23,7 @@ use futures_util::FutureExt;
 
 use super::{
     App, freshness, metrics,
+    notes::Notes,
     problem::{Carried, Code, Problem},
 };
 use crate::{limits, mint};
@@ -67,6 +68,10 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let is_api = request.uri().path().starts_with("/v1/");
+    let notes = request.headers().contains_key(header::AUTHORIZATION).then(Notes::default);
+    if let Some(notes) = &notes {
+        request.extensions_mut().insert(notes.clone());
+    }
 
     let response = AssertUnwindSafe(within_time(&app, request, next)).catch_unwind().await;
     let response = response.unwrap_or_else(|_| {
@@ -82,6 +87,9 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
         // Verdicts, secrets and what a key may see are for nobody's cache.
         let no_store = HeaderValue::from_static("no-store");
         response.headers_mut().insert(header::CACHE_CONTROL, no_store);
+    }
+    if let Some(standing) = notes.and_then(|notes| notes.standing()) {
+        standing.write_to(response.headers_mut());
     }
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     let (status, took) = (response.status(), started.elapsed());

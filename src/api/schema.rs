@@ -20,6 +20,8 @@ const TEXT: &str = "^[^\\u0000-\\u001F\\u007F-\\u009F]*$";
 const FILLED: &str = "^[^\\u0000-\\u001F\\u007F-\\u009F]*[^\\s\\u0000-\\u001F\\u007F-\\u009F][^\\u0000-\\u001F\\u007F-\\u009F]*$";
 const SCOPE: &str = "^(\\*|[A-Za-z0-9_:-]+(\\.[A-Za-z0-9_:-]+)*(\\.\\*)?)$";
 const PUBLIC_KEY: &str = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$";
+/// Names in ASCII; others are written as `xn--…` before they are stored.
+const DOMAIN: &str = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
 
 macro_rules! schemas {
     ($( $(#[$meta:meta])* $name:ident = $build:expr; )+) => { $(
@@ -257,4 +259,19 @@ schemas! {
     WebhookSecret = string()
         .pattern(Some("^whsec_[A-Za-z0-9+/]{43}=$"))
         .examples([json!("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=")]);
+    /// A domain's id.
+    DomainId = id("dom");
+    /// The name of a domain.
+    DomainName = string()
+        .max_length(Some(limits::DOMAIN_NAME_MAX_BYTES))
+        .pattern(Some(DOMAIN))
+        .examples([json!("acme.example")]);
+    /// How far the proof of a domain has come.
+    DomainStatus = words(domain::DomainStatus::ALL.map(domain::DomainStatus::as_str));
+    /// The name of a plan.
+    PlanName = string()
+        .min_length(Some(1))
+        .max_length(Some(limits::PLAN_NAME_MAX_BYTES))
+        .pattern(Some("^[a-z0-9_-]+$"))
+        .examples([json!("unlimited")]);
 }

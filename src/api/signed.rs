@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{
     body::{check_content_type, read_object, receive},
     fields::FromFields,
+    idempotency::note_body,
     problem::{Code, Problem},
 };
 use crate::{
@@ -41,6 +42,7 @@ impl<S: Send + Sync, T: FromFields> FromRequest<S> for SignedBody<T> {
             .map_or_else(|| parts.uri.path().to_owned(), |OriginalUri(uri)| uri.path().to_owned());
         let bytes = receive(&parts.headers, body).await?;
         let signature = read_signature(&parts.method, &path, &parts.headers, &bytes)?;
+        note_body(&parts, &bytes, signature.is_some());
         Ok(Self { body: read_object(&bytes)?, signature })
     }
 }

@@ -73,21 +73,22 @@ async fn issue(
     };
     let approval = body.approval_id;
     let wanted = body.into_new_token(caller.tenant(), signed);
-    let Done { index, value } = match app.agents.issue_token(caller.call(), wanted).await {
+    let done = match app.agents.issue_token(caller.call_once(), wanted).await {
         // Still pending: what was answered before is answered again.
         Err(CommandError::Refused(Refusal::ApprovalNot(ApprovalStatus::Pending))) => {
             return still_pending(&app, caller.tenant(), approval);
         }
         answer => answer?,
     };
+    let Done { index, value, replayed } = done;
     match value {
         TokenAnswer::Issued(issued) => {
-            let issued = IssuedToken::from(issued);
-            Ok(Written::created(Done { index, value: issued }).into_response())
+            let value = IssuedToken::from(issued);
+            Ok(Written::created(Done { index, value, replayed }).into_response())
         }
         TokenAnswer::Pending(approval) => {
-            let pending = PendingApproval::from(approval.as_ref());
-            Ok(Written::accepted(Done { index, value: pending }).into_response())
+            let value = PendingApproval::from(approval.as_ref());
+            Ok(Written::accepted(Done { index, value, replayed }).into_response())
         }
         TokenAnswer::Denied(rule) => Err(policy_denied(rule)),
         TokenAnswer::Throttled(by) => Err(policy_throttled(&by)),
@@ -109,7 +110,8 @@ fn still_pending(app: &App, tenant: Tenant, approval: Option<ApprovalId>) -> Ans
     let view = app.views.load();
     let approval = approval.and_then(|id| view.state.approval(tenant, id));
     let approval = approval.ok_or_else(|| not_found(ApprovalId::KIND))?;
-    let done = Done { index: view.index, value: PendingApproval::from(approval.as_ref()) };
+    let value = PendingApproval::from(approval.as_ref());
+    let done = Done { index: view.index, value, replayed: false };
     Ok(Written::accepted(done).into_response())
 }
 

@@ -52,7 +52,7 @@ async fn create(
     JsonBody(body): JsonBody<CreateWebhook>,
 ) -> Answer<Written<Webhook>> {
     check_url(&app, &body.url)?;
-    let done = app.webhooks.create(caller.call(), body.into_new(caller.tenant())).await?;
+    let done = app.webhooks.create(caller.call_once(), body.into_new(caller.tenant())).await?;
     Ok(Written::created(done.map(Webhook::from)))
 }
 
@@ -187,7 +187,7 @@ async fn rotate_secret(
     Id(id): Id<WebhookId>,
     OptionalBody(body): OptionalBody<RotateSecret>,
 ) -> Answer<Written<Webhook>> {
-    let (call, tenant) = (caller.call(), caller.tenant());
+    let (call, tenant) = (caller.call_once(), caller.tenant());
     let done = app.webhooks.rotate_secret(call, tenant, id, body.grace_s()).await?;
     Ok(Written::ok(done.map(Webhook::from)))
 }

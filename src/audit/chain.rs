@@ -247,6 +247,7 @@ mod tests {
             id: OrgId::from_ulid(1),
             name: "A".into(),
             default_effect: DefaultEffect::Allow,
+            plan: "free".into(),
             created_at: 0,
             updated_at: 0,
         };

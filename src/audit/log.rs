@@ -10,7 +10,6 @@ use tokio::sync::Semaphore;
 
 use super::{
     export::Export,
-    gate::{Full, Gate, Pass},
     offline::Format,
     query::{self, Filter, Page, QueryError},
     record::Entry,
@@ -19,6 +18,7 @@ use super::{
 };
 use crate::{
     domain::{Hash, Head, Tenant},
+    gate::{Full, Gate, Pass},
     limits::{
         AUDIT_CHUNK_MAX_BYTES, AUDIT_CHUNK_MAX_RECORDS, AUDIT_EXPORTS_MAX,
         AUDIT_EXPORTS_PER_ORGANIZATION_MAX, AUDIT_READERS_MAX, AUDIT_STREAMS_MAX,

@@ -5,7 +5,6 @@
 
 pub mod chain;
 mod export;
-mod gate;
 mod log;
 pub mod offline;
 mod query;
@@ -19,7 +18,6 @@ mod verify;
 mod tests;
 
 pub use export::Export;
-pub use gate::{Full, Pass};
 pub use log::AuditLog;
 pub use query::{Filter, Page, QueryError};
 pub use record::{Entry, Fields};

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use crate::config::{Config, Profile};
 use crate::secrets::Secret;
-use crate::server::{Founding, Server};
+use crate::server::{Founding, Server, plans};
 use crate::setup;
 
 use super::serve::holds_nothing;
@@ -56,7 +56,12 @@ pub async fn run(command: Command) -> Result<(), Failure> {
 
     let server = Server::start(&config, Founding::Allowed).await?;
     let app = server.app();
-    let operator_key = setup::first_operator_key(&app.proposals, &app.views).await;
+    let plans = plans(&config.plans.offered);
+    let operator_key = async {
+        setup::plans(&app.proposals, &app.views, &plans).await?;
+        setup::first_operator_key(&app.proposals, &app.views).await
+    };
+    let operator_key = operator_key.await;
     server.stop().await?;
     match operator_key? {
         Some(key) => print(&what_next(&config, &public_url, &key)),

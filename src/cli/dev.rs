@@ -5,10 +5,12 @@ use std::path::Path;
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::config::{Flag, Profile, local_url};
+use crate::actors::CommandError;
+use crate::config::{Flag, PlanName, Profile, local_url};
+use crate::domain::Refusal;
 use crate::secrets::{self, KeyKind, Secret};
-use crate::server::{Founding, Server};
-use crate::setup::{self, DevKeys};
+use crate::server::{Founding, Server, plans};
+use crate::setup::{self, DevKeys, DevWishes};
 
 use super::node::{self, StopSignals};
 use super::{Exit, Failure, Overrides, invocation, logging, print};
@@ -19,6 +21,9 @@ pub struct Dev {
     /// A fixed API key instead of a minted one, for CI [key: dev.api_key]
     #[arg(long, value_name = "KEY")]
     api_key: Option<String>,
+    /// The organisation's plan, such as free; unlimited to begin with [key: dev.plan]
+    #[arg(long, value_name = "NAME")]
+    plan: Option<String>,
     #[command(flatten)]
     overrides: Overrides,
 }
@@ -29,11 +34,13 @@ pub struct Dev {
 /// If the node does not start, or cannot go on.
 pub async fn run(dev: Dev) -> Result<(), Failure> {
     let mut signals = StopSignals::catch()?;
-    let api_key = dev.api_key.map(|value| {
-        let (flag, key) = ("--api-key".to_owned(), "dev.api_key".to_owned());
-        Flag { flag, key, value }
-    });
-    let flags = api_key.into_iter().collect();
+    let named = [("--api-key", "dev.api_key", dev.api_key), ("--plan", "dev.plan", dev.plan)];
+    let flags = named
+        .into_iter()
+        .filter_map(|(flag, key, value)| {
+            Some(Flag { flag: flag.to_owned(), key: key.to_owned(), value: value? })
+        })
+        .collect();
     let config = dev.overrides.resolve(Profile::Dev, None, flags)?.config;
     logging::start(&config.log);
     let fixed = config.dev.api_key.as_ref().map(fixed_key).transpose()?;
@@ -41,14 +48,36 @@ pub async fn run(dev: Dev) -> Result<(), Failure> {
     let server = Server::start(&config, Founding::Allowed).await?;
     keep_out_of_git(&config.data_dir);
     let app = server.app();
+    let plans = plans(&config.plans.offered);
+    let wishes = DevWishes {
+        api_key: fixed,
+        plans: &plans,
+        plan: config.dev.plan.as_ref().map(PlanName::as_str),
+        default_plan: config.plans.default.as_str(),
+    };
     let keys = tokio::select! {
-        keys = setup::development(&app.proposals, &app.views, fixed) => keys?,
+        keys = setup::development(&app.proposals, &app.views, wishes) => keys.map_err(explained)?,
         fatal = server.fatal() => return Err(fatal.into()),
         () = signals.next() => return Ok(server.stop().await?),
     };
     let url = local_url(server.address());
     print(&welcome(&url, &config.data_dir, &keys))?;
     node::run(server, signals).await
+}
+
+/// What a developer can do something about, in words.
+fn explained(error: CommandError) -> Failure {
+    match error {
+        CommandError::Refused(Refusal::PlanTooSmall(too_small)) => Failure::new(
+            Exit::Config,
+            format!(
+                "the development organisation uses more than the plan {} allows, so it stays on \
+                 its own. Start without --plan, or with another data directory",
+                too_small.plan
+            ),
+        ),
+        error => error.into(),
+    }
 }
 
 fn fixed_key(text: &SecretString) -> Result<Secret, Failure> {

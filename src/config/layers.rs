@@ -71,6 +71,9 @@ impl Sources {
         }
         values.derive(self.profile);
         let config = Config::read(&mut values);
+        if let Some(config) = &config {
+            values.check_plans(config);
+        }
         match config {
             Some(config) if values.problems.is_empty() => {
                 Ok(Resolved { config, origins: values.into_origins() })
@@ -190,11 +193,20 @@ impl Values {
             let listen = self.text("listen").to_owned();
             self.initial("metrics.listen", listen, Origin::DevDefault);
             self.initial("webhooks.allow_private", "true".to_owned(), Origin::DevDefault);
-        } else if let Some(given) = self.given.get("dev.api_key")
-            && given.origin != Origin::Default
-        {
-            let (key, origin) = ("dev.api_key", given.origin.clone());
-            self.problems.push(Problem::DevOnly { key, origin });
+            let plan = match self.text("dev.plan") {
+                "" => "unlimited",
+                named => named,
+            };
+            self.initial("plans.default", plan.to_owned(), Origin::DevDefault);
+        } else {
+            for key in ["dev.api_key", "dev.plan"] {
+                if let Some(given) = self.given.get(key)
+                    && given.origin != Origin::Default
+                {
+                    let origin = given.origin.clone();
+                    self.problems.push(Problem::DevOnly { key, origin });
+                }
+            }
         }
         // Something that is no address is reported where `listen` is read.
         let url = self.text("listen").parse().map_or_else(|_| "http://".to_owned(), local_url);
@@ -231,6 +243,23 @@ impl Values {
             self.problems.push(Problem::bad_value(key, given.origin.clone(), found));
         }
         value
+    }
+
+    /// A plan that is named has to be one of those on offer.
+    fn check_plans(&mut self, config: &Config) {
+        let default = Some(&config.plans.default);
+        let dev = config.dev.plan.as_ref();
+        // The default of `authrai dev` follows `dev.plan`, which is to be named once.
+        let named = [("dev.plan", dev), ("plans.default", default.filter(|_| default != dev))];
+        for (name, plan) in named {
+            let Some(plan) = plan.filter(|plan| !config.plans.offered.contains(plan)) else {
+                continue;
+            };
+            if let (Some(key), Some(given)) = (find(name), self.given.get(name)) {
+                let found = format!("{:?}", plan.as_str());
+                self.problems.push(Problem::bad_value(key, given.origin.clone(), found));
+            }
+        }
     }
 
     fn into_origins(mut self) -> Vec<(&'static Key, String, Origin)> {

@@ -10,13 +10,15 @@
 mod error;
 mod key;
 mod layers;
+mod plans;
 mod setting;
 mod show;
 
 pub use error::{ConfigError, Problem};
 pub use key::{Initial, Key, Origin};
 pub use layers::{Flag, Profile, Resolved, Sources};
-pub use setting::{LogFormat, LogLevel, PublicUrl, RetrySchedule, Setting};
+pub use plans::{OfferedPlan, OfferedPlans, PlanName};
+pub use setting::{DnsServers, LogFormat, LogLevel, PublicUrl, RetrySchedule, Setting};
 pub use show::{as_json, as_toml, reference};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -112,11 +114,53 @@ settings! {
             shutdown_grace_s: u64, in (0..=600) = "20";
         }
 
+        /// The DNS, in which organisations prove that domains are theirs.
+        section dns: Dns {
+            /// The servers to ask, `host:port` with commas between, in this order until one
+            /// answers. Not set, those of the machine's `/etc/resolv.conf`.
+            servers: DnsServers = "";
+
+            /// How many milliseconds one server may take to answer.
+            timeout_ms: u64, in (100..=10_000) = "3000";
+
+            /// After how many seconds a verified domain is looked up again; one whose record is
+            /// gone then is verified no longer.
+            recheck_interval_s: u64, in (1..=2_592_000) = "86400";
+        }
+
+        /// Plans.
+        section plans: Plans {
+            /// The plans on offer, the least first. What an organisation uses counts in both its
+            /// environments together; a limit that is left out is none. `requests_per_second`
+            /// holds for each API key, on each node. A node puts this into force when it starts,
+            /// for the whole cluster, so give all nodes the same. A plan that is taken away goes
+            /// on for the organisations that are on it.
+            offered: OfferedPlans = "free agents=25 tokens_per_month=10000 webhooks=2 requests_per_second=20 price=Free, team agents=500 tokens_per_month=1000000 webhooks=20 requests_per_second=200 price=49 USD a month, enterprise agents=100000 tokens_per_month=100000000 webhooks=500 requests_per_second=2000 price=On request, unlimited requests_per_second=1000000 price=Self-hosted";
+
+            /// The plan of a new organisation that names none. `authrai dev` has `unlimited`, or
+            /// what `dev.plan` says.
+            default: PlanName = "free";
+        }
+
+        /// Rate limits.
+        section rate_limits: RateLimits {
+            /// Most verifications a second from one address, or one /64 network of IPv6, on each
+            /// node; 0 is no limit. Verification takes no key, so the address is all there is to
+            /// go by: behind a reverse proxy every client has the proxy's, and the limit belongs
+            /// there.
+            verify_per_address: u64, in (0..=1_000_000) = "0";
+        }
+
         /// `authrai dev` alone; an error elsewhere.
         section dev: Dev {
             /// A fixed API key, for CI. The flag `--api-key` does the same but shows in the
             /// machine's list of processes. `authrai key generate` makes one.
             api_key: Option<SecretString> = "";
+
+            /// The plan of the development organisation, put into force at every start. When it is
+            /// not set, a new organisation is on `plans.default`, and one that is there stays on
+            /// its plan.
+            plan: Option<PlanName> = "";
         }
     }
 }

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-use crate::limits::{WEBHOOK_RETRY_STEP_MAX_S, WEBHOOK_RETRY_STEPS_MAX};
+use crate::{
+    dns::DnsServer,
+    limits::{self, WEBHOOK_RETRY_STEP_MAX_S, WEBHOOK_RETRY_STEPS_MAX},
+};
 
 /// A type that a configuration key can have.
 pub trait Setting: Sized {
@@ -105,6 +108,24 @@ impl Setting for SecretString {
 
     fn parse(text: &str) -> Option<Self> {
         (!text.is_empty()).then(|| Self::from(text))
+    }
+}
+
+/// DNS servers, in the order in which they are asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsServers(pub Vec<DnsServer>);
+
+impl Setting for DnsServers {
+    const EXPECTED: &'static str =
+        "up to 8 DNS servers, host:port with commas between, such as 9.9.9.9:53,1.1.1.1:53";
+
+    fn parse(text: &str) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Self(Vec::new()));
+        }
+        let servers = text.split(',').map(|server| DnsServer::parse(server.trim()));
+        let servers: Vec<_> = servers.collect::<Option<_>>()?;
+        (servers.len() <= limits::DNS_SERVERS_MAX).then_some(Self(servers))
     }
 }
 

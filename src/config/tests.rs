@@ -153,6 +153,13 @@ fn what_is_wrong_is_named_with_its_place_and_what_is_right() {
             "environment variable AUTHRAI_SERVER__SHUTDOWN_GRACE_S: `server.shutdown_grace_s` is \
              \"601\", but it must be a whole number from 0 to 600",
         ),
+        (
+            "",
+            &[("AUTHRAI_DNS__SERVERS", "127.0.0.1:53,nowhere:0")],
+            "environment variable AUTHRAI_DNS__SERVERS: `dns.servers` is \
+             \"127.0.0.1:53,nowhere:0\", but it must be up to 8 DNS servers, host:port with commas \
+             between, such as 9.9.9.9:53,1.1.1.1:53",
+        ),
         ("log = 1", &[], "FILE:1: there is no configuration key `log`; did you mean `log.level`?"),
         (
             "public_url = \"https://u:p@a.example\"",
@@ -183,6 +190,57 @@ fn a_dev_only_key_is_an_error_in_production() {
     let message = complaint("", &[("AUTHRAI_DEV__API_KEY", "rai_pk_live_secret")]);
     assert!(message.contains("`dev.api_key` is for `authrai dev` only"), "{message}");
     assert!(!message.contains("secret"), "{message}");
+}
+
+#[test]
+fn dev_offers_the_same_plans_and_starts_on_its_own() {
+    let dev = |env: &[(&str, &str)]| sources(Profile::Dev, None, env).resolve().unwrap().config;
+    let serve = resolve("", &[]).unwrap().config;
+    let config = dev(&[]);
+    assert_eq!(config.plans.offered, serve.plans.offered);
+    let names: Vec<&str> = serve.plans.offered.iter().map(|plan| plan.name.as_str()).collect();
+    assert_eq!(names, ["free", "team", "enterprise", "unlimited"]);
+    assert_eq!(serve.plans.offered.iter().next().unwrap().agents, Some(25));
+    assert_eq!(
+        (serve.plans.default.as_str(), config.plans.default.as_str()),
+        ("free", "unlimited")
+    );
+    let free = dev(&[("AUTHRAI_DEV__PLAN", "free")]);
+    assert_eq!((free.plans.default.as_str(), free.dev.plan.unwrap().as_str()), ("free", "free"));
+}
+
+#[test]
+fn a_plan_that_is_named_is_one_on_offer() {
+    for (file, env, expected) in [
+        (
+            "[plans]\ndefault = \"gold\"",
+            &[][..],
+            "FILE:2: `plans.default` is \"gold\", but it must be the name of a plan in \
+             `plans.offered`",
+        ),
+        (
+            "",
+            &[("AUTHRAI_PLANS__OFFERED", "gold requests_per_second=1 price=x")],
+            "default: `plans.default` is \"free\", but it must be the name of a plan in \
+             `plans.offered`",
+        ),
+        (
+            "",
+            &[("AUTHRAI_DEV__PLAN", "free")],
+            "environment variable AUTHRAI_DEV__PLAN: `dev.plan` is for `authrai dev` only; remove \
+             it",
+        ),
+    ] {
+        assert_eq!(complaint(file, env), expected);
+    }
+    let env = [("AUTHRAI_DEV__PLAN".to_owned(), "gold".to_owned())];
+    let mut dev = sources(Profile::Dev, None, &[]);
+    dev.env = env.to_vec();
+    assert_eq!(
+        dev.resolve().unwrap_err().to_string(),
+        "environment variable AUTHRAI_DEV__PLAN: `dev.plan` is \"gold\", but it must be the name of \
+         a plan in `plans.offered`"
+    );
 }
 
 #[test]

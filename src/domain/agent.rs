@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 
 use super::{
     AgentId, AgentTokensRevoked, CreateAgent, Decision, Event, Fact, Hash, Kind, Millis, Outcome,
-    Refusal, RotateAgentKey, State, Tenant, UpdateAgent, caller::Caller, change::set, merge, text,
+    Quota, Refusal, RotateAgentKey, State, Tenant, UpdateAgent, billing, caller::Caller,
+    change::set, merge, text,
 };
 use crate::{
     codec::{self, stored_tags},
@@ -124,6 +125,7 @@ pub(super) fn create(
             limits::AGENTS_PER_TENANT_MAX as u64,
         ));
     }
+    billing::check(state, at, tenant.org, Quota::Agents)?;
     let agent = Arc::new(agent);
     Ok(Decision::one(tenant, Fact::AgentCreated(Arc::clone(&agent)), Outcome::Agent(agent)))
 }

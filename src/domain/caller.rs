@@ -55,8 +55,8 @@ impl Rule {
 
     const fn of(action: &Action) -> Self {
         use Permission::{
-            AgentsWrite, ApiKeysWrite, ApprovalsWrite, PoliciesWrite, TokensIssue, TokensRevoke,
-            WebhooksWrite,
+            AgentsWrite, ApiKeysWrite, ApprovalsWrite, BillingWrite, DomainsWrite, PoliciesWrite,
+            TokensIssue, TokensRevoke, WebhooksWrite,
         };
         match action {
             Action::CreateOrganization(_) | Action::CreateOperatorKey(_) => {
@@ -92,6 +92,12 @@ impl Rule {
             | Action::RotateWebhookSecret(_)
             | Action::RetryDelivery(_) => Self::tenant(WebhooksWrite),
             Action::RecordDeliveries(_) => Self { node: true, ..Self::NOBODY },
+            Action::CreateDomain(_) | Action::DeleteDomain(_) => Self::tenant(DomainsWrite),
+            Action::RecordDomainCheck(_) => Self { node: true, ..Self::tenant(DomainsWrite) },
+            Action::SetPlans(_) => Self { node: true, setup: true, ..Self::NOBODY },
+            Action::ChangePlan(_) => {
+                Self { operator: true, setup: true, ..Self::tenant(BillingWrite) }
+            }
         }
     }
 }

@@ -9,10 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AgentId, ApiKeyId, ApprovalId, CheckedRules, DefaultEffect, Environment, Hash, Millis,
-    OperatorKeyId, OrgId, Permissions, PolicyId, Seconds, SigningKeyId, TokenId, Verdict,
+    AgentId, ApiKeyId, ApprovalId, CheckedRules, DefaultEffect, DomainId, Environment, Hash,
+    Millis, OperatorKeyId, OrgId, Permissions, PolicyId, Seconds, Seen, SigningKeyId, TokenId,
+    Verdict,
 };
 use super::{DeliveryFault, DeliveryId, EventId, SealedSecret, WebhookId};
+use super::{IdempotencyClaim, Plan};
 use crate::codec::stored_enum;
 
 stored_enum! {
@@ -39,6 +41,8 @@ pub struct Command {
     pub request_id: String,
     /// What is asked.
     pub action: Action,
+    /// What tells the request apart, if it is to be carried out once however often it is sent.
+    pub idempotency: Option<IdempotencyClaim>,
 }
 
 stored_enum! {
@@ -109,6 +113,16 @@ stored_enum! {
         104 => RecordDeliveries(RecordDeliveries),
         /// Another attempt at a delivery, now.
         105 => RetryDelivery(RetryDelivery),
+        /// New domain.
+        120 => CreateDomain(CreateDomain),
+        /// Domain gone for good.
+        121 => DeleteDomain(DomainId),
+        /// What a node saw when it looked for a domain's record.
+        122 => RecordDomainCheck(RecordDomainCheck),
+        /// The plans on offer, all of them.
+        130 => SetPlans(Vec<Plan>),
+        /// Another plan for an organisation.
+        131 => ChangePlan(ChangePlan),
     }
 }
 
@@ -121,6 +135,8 @@ pub struct CreateOrganization {
     pub name: String,
     /// What happens to a token request that no policy matches.
     pub default_effect: DefaultEffect,
+    /// The name of its plan, one on offer.
+    pub plan: String,
 }
 
 /// See [`Action::UpdateOrganization`]. Fields left out stay.
@@ -491,4 +507,39 @@ pub struct RetryDelivery {
     pub webhook: WebhookId,
     /// Which.
     pub delivery: DeliveryId,
+}
+
+/// See [`Action::CreateDomain`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateDomain {
+    /// Minted id.
+    pub id: DomainId,
+    /// In lowercase ASCII, without a dot at the end; two labels at least.
+    pub name: String,
+    /// Random: what the record has to hold.
+    pub challenge: [u8; 32],
+}
+
+/// See [`Action::RecordDomainCheck`]. Actor: an API key, or a node that looks again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordDomainCheck {
+    /// Minted for this look.
+    pub id: [u8; 16],
+    /// Which domain.
+    pub domain: DomainId,
+    /// What was looked for.
+    pub challenge: [u8; 32],
+    /// The domain's epoch when the look began.
+    pub epoch: u64,
+    /// What was seen.
+    pub seen: Seen,
+}
+
+/// See [`Action::ChangePlan`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangePlan {
+    /// Whose plan; an API key can only change that of its own organisation.
+    pub org: OrgId,
+    /// The name of the new one.
+    pub plan: String,
 }

@@ -4,12 +4,15 @@
 use std::sync::Arc;
 
 use super::{
-    Agent, AgentId, ApiKey, ApiKeyId, Approval, ApprovalId, Hash, LiveToken, Millis, OperatorKey,
-    Organization, Policy, PolicyId, RuleRef, Seconds, SigningKey, SigningKeyId, Tenant,
-    ThrottleKey, Throttled, TokenDetails, TokenId, Window,
+    Agent, AgentId, ApiKey, ApiKeyId, Approval, ApprovalId, DnsDomain, Hash, LiveToken, Millis,
+    OperatorKey, Organization, Policy, PolicyId, RuleRef, Seconds, SigningKey, SigningKeyId,
+    Tenant, ThrottleKey, Throttled, TokenDetails, TokenId, Window,
 };
 use super::{Outbox, Webhook, WebhookId};
 
+use imbl::OrdMap;
+
+use super::{IdempotencyRecord, Plan, TokenCount};
 use crate::codec::stored_enum;
 
 /// What an event is about, for the audit log's columns and filters.
@@ -119,8 +122,8 @@ pub enum Fact {
     AgentTokensRevoked(Arc<Agent>, u64),
     /// `agent.revoked`: the agent as it is now, and how many tokens died.
     AgentRevoked(Arc<Agent>, u64),
-    /// `token.issued`
-    TokenIssued(Arc<TokenDetails>, LiveToken),
+    /// `token.issued`: the token, and how many its organisation was issued in this month, with it.
+    TokenIssued(Arc<TokenDetails>, LiveToken, TokenCount),
     /// `token.revoked`
     TokenRevoked {
         /// Which.
@@ -211,4 +214,40 @@ pub enum Fact {
     DeliveriesRecorded(WebhookId, Arc<Outbox>),
     /// Bookkeeping, not audited: a rotated endpoint's old secret has stopped.
     PreviousSigningSecretForgotten(WebhookId),
+    /// `domain.created`
+    DomainCreated(Arc<DnsDomain>),
+    /// `domain.verified`: the domain as it is now.
+    DomainVerified(Arc<DnsDomain>),
+    /// `domain.failed`: the domain as it is now; it was never verified.
+    DomainFailed(Arc<DnsDomain>),
+    /// `domain.lost`: the domain as it is now; it was verified until then.
+    DomainLost(Arc<DnsDomain>),
+    /// `domain.deleted`: the domain as it last was.
+    DomainDeleted(Arc<DnsDomain>),
+    /// Bookkeeping, not audited: somebody looked, and the status is what it was.
+    DomainChecked(Arc<DnsDomain>),
+    /// `plans.updated`: all plans, by name, as they are now.
+    PlansSet(OrdMap<String, Arc<Plan>>),
+    /// `billing.plan_upgraded`
+    PlanUpgraded {
+        /// The organisation as it is now.
+        org: Arc<Organization>,
+        /// The name of the plan that it was on.
+        from: String,
+        /// The plan that it is on.
+        to: Arc<Plan>,
+    },
+    /// `billing.plan_downgraded`
+    PlanDowngraded {
+        /// The organisation as it is now.
+        org: Arc<Organization>,
+        /// The name of the plan that it was on.
+        from: String,
+        /// The plan that it is on.
+        to: Arc<Plan>,
+    },
+    /// Bookkeeping, not audited: what a request with an `Idempotency-Key` was answered.
+    AnswerRemembered(Hash, Arc<IdempotencyRecord>),
+    /// Bookkeeping, not audited: an answer has been remembered long enough.
+    AnswerForgotten(Hash),
 }

@@ -5,8 +5,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    Actor, Agent, ApiKey, Fact, LiveToken, Millis, OperatorKey, Organization, SigningKey, Subject,
-    TokenDetails, policy_data, webhook_data,
+    Actor, Agent, ApiKey, DnsDomain, Fact, LiveToken, Millis, OperatorKey, Organization,
+    SigningKey, Subject, TokenDetails, plan_data, policy_data, webhook_data,
 };
 use crate::rfc3339;
 
@@ -53,6 +53,14 @@ impl Fact {
             Self::WebhookDisabled(_) => "webhook.disabled",
             Self::WebhookSecretRotated(_) => "webhook.secret_rotated",
             Self::WebhookDeleted(..) => "webhook.deleted",
+            Self::DomainCreated(_) => "domain.created",
+            Self::DomainVerified(_) => "domain.verified",
+            Self::DomainFailed(_) => "domain.failed",
+            Self::DomainLost(_) => "domain.lost",
+            Self::DomainDeleted(_) => "domain.deleted",
+            Self::PlansSet(_) => "plans.updated",
+            Self::PlanUpgraded { .. } => "billing.plan_upgraded",
+            Self::PlanDowngraded { .. } => "billing.plan_downgraded",
             Self::ApiKeyUsed(..)
             | Self::TokenExpired(..)
             | Self::TokenForgotten(..)
@@ -68,7 +76,10 @@ impl Fact {
             | Self::DeclinedForgotten(_)
             | Self::DeliveriesRecorded(..)
             | Self::PreviousSigningSecretForgotten(_)
-            | Self::RetiredSecretForgotten(_) => return None,
+            | Self::RetiredSecretForgotten(_)
+            | Self::DomainChecked(_)
+            | Self::AnswerRemembered(..)
+            | Self::AnswerForgotten(_) => return None,
         })
     }
 
@@ -84,7 +95,7 @@ impl Fact {
             | Self::AgentRevoked(agent, _) => {
                 Subject { agent: Some(agent.id), ..Subject::default() }
             }
-            Self::TokenIssued(token, _) => {
+            Self::TokenIssued(token, ..) => {
                 Subject { agent: Some(token.agent), token: Some(token.id), policy: None }
             }
             Self::TokenRevoked { id, agent, .. } => {
@@ -139,7 +150,7 @@ impl Fact {
                     "tokens_invalidated": died,
                 }))
             }
-            Self::TokenIssued(details, live) => token(details, live),
+            Self::TokenIssued(details, live, _) => token(details, live),
             Self::TokenRevoked { revoked_at, .. } => {
                 object(json!({ "revoked_at": time(*revoked_at) }))
             }
@@ -171,6 +182,10 @@ impl Fact {
                 webhook_data::status(webhook)
             }
             Self::WebhookSecretRotated(webhook) => webhook_data::rotation(webhook),
+            Self::PlansSet(plans) => plan_data::catalogue(plans),
+            Self::PlanUpgraded { from, to, .. } | Self::PlanDowngraded { from, to, .. } => {
+                plan_data::change(from, to)
+            }
             Self::ApiKeyUsed(..)
             | Self::TokenExpired(..)
             | Self::TokenForgotten(..)
@@ -186,7 +201,19 @@ impl Fact {
             | Self::DeclinedForgotten(_)
             | Self::DeliveriesRecorded(..)
             | Self::PreviousSigningSecretForgotten(_)
-            | Self::RetiredSecretForgotten(_) => Data::new(),
+            | Self::RetiredSecretForgotten(_)
+            | Self::DomainChecked(_)
+            | Self::AnswerRemembered(..)
+            | Self::AnswerForgotten(_) => Data::new(),
+            Self::DomainCreated(domain)
+            | Self::DomainVerified(domain)
+            | Self::DomainDeleted(domain) => dns_domain(domain),
+            Self::DomainFailed(domain) | Self::DomainLost(domain) => {
+                let mut data = dns_domain(domain);
+                let seen = domain.seen.as_ref().map(super::Seen::lines);
+                data.insert("seen".into(), json!(seen.unwrap_or_default()));
+                data
+            }
         }
     }
 }
@@ -227,6 +254,7 @@ fn organization(org: &Organization) -> Data {
         "organization_id": org.id.to_string(),
         "name": org.name,
         "default_effect": org.default_effect.as_str(),
+        "plan": org.plan,
     }))
 }
 
@@ -292,5 +320,13 @@ fn operator_key(key: &OperatorKey) -> Data {
         "operator_key_id": key.id.to_string(),
         "name": key.name,
         "last_four": key.last_four,
+    }))
+}
+
+fn dns_domain(domain: &DnsDomain) -> Data {
+    object(json!({
+        "domain_id": domain.id.to_string(),
+        "domain": domain.name.as_ref(),
+        "status": domain.status.as_str(),
     }))
 }

@@ -29,6 +29,7 @@ pub const EVENT_NAMES: &[&str] = &[
     "operator_key.deleted",
     "organization.created",
     "organization.updated",
+    "plans.updated",
     "policy.activated",
     "policy.created",
     "policy.deactivated",

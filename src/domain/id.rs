@@ -124,6 +124,11 @@ id!(
     DeliveryId, "dlv"
 );
 
+id!(
+    /// A domain of an organisation: `dom_…`.
+    DomainId, "dom"
+);
+
 /// An organisation: `org_…`, or `org_system`, which holds the cluster's own events.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OrgId(pub [u8; 16]);

@@ -16,6 +16,7 @@ mod change;
 mod command;
 mod declined;
 mod delivery;
+mod dns_domain;
 mod event;
 mod event_data;
 mod event_names;
@@ -42,11 +43,18 @@ mod token_request;
 mod webhook;
 mod webhook_data;
 
+mod billing;
+mod idempotency;
+mod period;
+mod plan;
+mod plan_data;
+
 pub use agent::{Agent, AgentStatus};
 pub use api_key::{ApiKey, PreviousSecret};
 pub use approval::{Approval, ApprovalStatus};
 pub use command::*;
 pub use delivery::{Delivery, DeliveryFault, DeliveryStatus, OpenRetry, Outbox, Progress};
+pub use dns_domain::{DnsDomain, DomainStatus, Seen};
 pub use event::{Denial, DenialReason, Event, Fact, Subject};
 pub use event_names::{EVENT_NAMES, is_known as is_event_name};
 pub use id::*;
@@ -67,6 +75,11 @@ pub use token_lists::TokenLists;
 pub use webhook::{
     DisabledReason, EVERY_EVENT, PastChoice, PreviousSigningSecret, SealedSecret, Webhook,
 };
+
+pub use billing::{Excess, PlanLimitReached, PlanTooSmall, TokenCount, Usage};
+pub use idempotency::{Answered, IdempotencyClaim, IdempotencyRecord, Remembered};
+pub use period::Period;
+pub use plan::{Plan, PlanLimits, Quota};
 
 /// Milliseconds since the Unix epoch.
 pub type Millis = u64;

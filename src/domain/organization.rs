@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CreateOrganization, Decision, Fact, Kind, Millis, OrgId, Outcome, Refusal, State, Tenant,
-    UpdateOrganization, change::set, text,
+    UpdateOrganization, billing, change::set, text,
 };
 use crate::{codec::stored_tags, limits};
 
@@ -30,6 +30,8 @@ pub struct Organization {
     pub name: String,
     /// What happens to a token request that no policy matches.
     pub default_effect: DefaultEffect,
+    /// The name of its plan.
+    pub plan: String,
     /// When it was created.
     pub created_at: Millis,
     /// When it was last changed.
@@ -44,7 +46,9 @@ pub(super) fn create(
     text::name("name", &new.name)?;
     if let Some(org) = state.organizations.get(&new.id) {
         let changed_since = org.updated_at != org.created_at;
-        let same = org.name == new.name && org.default_effect == new.default_effect;
+        let same = org.name == new.name
+            && org.default_effect == new.default_effect
+            && org.plan == new.plan;
         return if changed_since || same {
             Ok(Decision::unchanged(Outcome::Organization(Arc::clone(org))))
         } else {
@@ -57,10 +61,12 @@ pub(super) fn create(
     if state.organizations.len() >= limits::ORGANIZATIONS_MAX {
         return Err(Refusal::too_many("organizations", limits::ORGANIZATIONS_MAX as u64));
     }
+    let plan = state.offered_plan(&new.plan).ok_or_else(|| billing::unknown(state))?;
     let org = Arc::new(Organization {
         id: new.id,
         name: new.name.clone(),
         default_effect: new.default_effect,
+        plan: plan.name.clone(),
         created_at: at,
         updated_at: at,
     });

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::Answered;
 use super::{
-    Agent, AgentId, ApiKey, Approval, Millis, OperatorKey, Organization, Policy, Refusal, RuleRef,
-    Seconds, SigningKey, TokenDetails, TokenId,
+    Agent, AgentId, ApiKey, Approval, DnsDomain, Millis, OperatorKey, Organization, Policy,
+    Refusal, RuleRef, Seconds, SigningKey, TokenDetails, TokenId,
 };
 use super::{Delivery, Webhook};
 use crate::codec::stored_enum;
@@ -51,6 +52,20 @@ stored_enum! {
         30 => Webhook(Arc<Webhook>),
         /// The delivery as it is now.
         31 => Delivery(Arc<Delivery>),
+        /// The domain as it is now.
+        35 => Domain(Arc<DnsDomain>),
+        /// The request was carried out before; what it was answered.
+        40 => Replayed(Answered),
+    }
+}
+
+impl Outcome {
+    /// Whether the request was granted, so that its answer is worth remembering.
+    pub fn is_success(&self) -> bool {
+        !matches!(
+            self,
+            Self::TokenDenied(_) | Self::TokenThrottled(_) | Self::Refused(_) | Self::Replayed(_)
+        )
     }
 }
 

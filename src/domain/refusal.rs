@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AgentStatus, ApprovalStatus, Seconds};
+use super::{AgentStatus, ApprovalStatus, DomainId, Seconds};
+use super::{PlanLimitReached, PlanTooSmall};
 use crate::codec::stored_enum;
 
 stored_enum! {
@@ -29,6 +30,8 @@ stored_enum! {
         9 => Webhook(()),
         /// A delivery to a webhook endpoint.
         12 => Delivery(()),
+        /// A domain.
+        10 => Domain(()),
     }
 }
 
@@ -89,6 +92,18 @@ stored_enum! {
         30 => WebhookDisabled(()),
         /// The webhook endpoint's secret was rotated meanwhile.
         31 => WebhookSecretMoved(()),
+        /// The organisation has this domain already.
+        35 => DomainListed(DomainId),
+        /// Another organisation has proved this domain to be its own.
+        36 => DomainHeld(()),
+        /// Somebody else has looked at the domain since: look again.
+        37 => DomainCheckStale(()),
+        /// The organisation's plan allows no more.
+        40 => PlanLimitReached(PlanLimitReached),
+        /// The plan asked for allows less than is used.
+        41 => PlanTooSmall(PlanTooSmall),
+        /// The `Idempotency-Key` was sent with another request before.
+        42 => IdempotencyKeyReused(()),
     }
 }
 

@@ -12,11 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Action, Agent, AgentId, AgentStatus, ApiKey, ApiKeyId, Approval, ApprovalId, ApprovalStatus,
-    Command, DenialReason, Environment, Event, Fact, Hash, LiveToken, Millis, OperatorKey,
-    OperatorKeyId, OrgId, Organization, Outcome, Policy, PolicyId, Refusal, Seconds, SigningKey,
-    SigningKeyId, Tenant, ThrottleKey, TokenId, TokenLists, Window, agent, api_key, approval,
-    caller, expiry, operator_key, organization, policies, signing_key, text, token, token_request,
+    Command, DenialReason, DnsDomain, DomainId, Environment, Event, Fact, Hash, LiveToken, Millis,
+    OperatorKey, OperatorKeyId, OrgId, Organization, Outcome, Policy, PolicyId, Refusal, Seconds,
+    SigningKey, SigningKeyId, Tenant, ThrottleKey, TokenId, TokenLists, Window, agent, api_key,
+    approval, caller, dns_domain, expiry, operator_key, organization, policies, signing_key, text,
+    token, token_request,
 };
+use super::{IdempotencyRecord, Plan, Remembered, TokenCount, billing, idempotency, plan};
 use super::{Outbox, Webhook, WebhookId, delivery, webhook};
 
 /// The end of an audit chain.
@@ -118,6 +120,28 @@ pub struct State {
     pub outboxes: OrdMap<WebhookId, Arc<Outbox>>,
     /// Rotated endpoints by the time at which their old secret stops.
     pub previous_signing_secrets: OrdSet<(Millis, WebhookId)>,
+    /// Domains by id.
+    pub domains: OrdMap<DomainId, Arc<DnsDomain>>,
+    /// Domains of each organisation.
+    pub domains_by_org: OrdMap<OrgId, OrdSet<DomainId>>,
+    /// Verified domains by name: who holds it.
+    pub domain_holders: OrdMap<Arc<str>, DomainId>,
+    /// Domains that were verified once, by when somebody last looked.
+    pub domain_rechecks: OrdSet<(Millis, DomainId)>,
+    /// The names of each organisation's verified domains, sorted, as verification shows them.
+    pub verified_domains: OrdMap<OrgId, Arc<[Arc<str>]>>,
+    /// Plans by name.
+    pub plans: OrdMap<String, Arc<Plan>>,
+    /// How many tokens each organisation was issued in the month of the last one.
+    pub token_counts: OrdMap<OrgId, TokenCount>,
+    /// What requests with an `Idempotency-Key` were answered, by what tells each apart.
+    pub answers: OrdMap<Hash, Arc<IdempotencyRecord>>,
+    /// The same by when they are forgotten.
+    pub answer_ends: OrdSet<(Millis, Hash)>,
+    /// How many of them each organisation has.
+    pub answers_remembered: OrdMap<OrgId, Remembered>,
+    /// How many of them there are.
+    pub answers_remembered_in_all: Remembered,
 }
 
 /// What a command comes to: what happens, and what whoever asked is answered once it has.
@@ -150,7 +174,20 @@ impl State {
     pub fn decide(&self, at: Millis, command: &Command) -> Result<Decision, Refusal> {
         text::request_id(&command.request_id)?;
         let caller = caller::admit(self, at, command)?;
-        match &command.action {
+        let decide = || self.decide_action(at, caller, &command.action);
+        match &command.idempotency {
+            Some(claim) => idempotency::once(self, at, caller, claim, decide),
+            None => decide(),
+        }
+    }
+
+    fn decide_action(
+        &self,
+        at: Millis,
+        caller: caller::Caller<'_>,
+        action: &Action,
+    ) -> Result<Decision, Refusal> {
+        match action {
             Action::CreateOrganization(new) => organization::create(self, at, new),
             Action::UpdateOrganization(change) => organization::update(self, at, change),
             Action::CreateApiKey(new) => api_key::create(self, at, caller, new),
@@ -183,6 +220,11 @@ impl State {
             Action::RotateWebhookSecret(change) => webhook::rotate_secret(self, at, caller, change),
             Action::RecordDeliveries(told) => delivery::record(self, at, told),
             Action::RetryDelivery(asked) => delivery::retry(self, at, caller, *asked),
+            Action::CreateDomain(new) => dns_domain::create(self, at, caller, new),
+            Action::DeleteDomain(id) => dns_domain::delete(self, caller, *id),
+            Action::RecordDomainCheck(check) => dns_domain::record_check(self, at, caller, check),
+            Action::SetPlans(plans) => plan::set_catalogue(self, plans),
+            Action::ChangePlan(change) => billing::change_plan(self, at, caller, change),
         }
     }
 
@@ -223,7 +265,10 @@ impl State {
                 self.put_agent(Arc::clone(agent));
                 self.token_lists.remove_agent(agent.tenant, agent.id);
             }
-            Fact::TokenIssued(details, live) => {
+            Fact::TokenIssued(details, live, count) => {
+                if let Some(tenant) = self.tenant_of(details.agent) {
+                    self.token_counts.insert(tenant.org, *count);
+                }
                 self.put_token(details.hash, *live);
                 self.list_token(Arc::clone(details));
                 self.note_signed(live.signing_key, details.expires_at);
@@ -280,6 +325,18 @@ impl State {
             Fact::WebhookDeleted(webhook, at) => self.drop_webhook(webhook.id, *at),
             Fact::DeliveriesRecorded(id, outbox) => self.put_outbox(*id, Arc::clone(outbox)),
             Fact::PreviousSigningSecretForgotten(id) => self.forget_previous_signing_secret(*id),
+            Fact::DomainCreated(domain)
+            | Fact::DomainVerified(domain)
+            | Fact::DomainFailed(domain)
+            | Fact::DomainLost(domain)
+            | Fact::DomainChecked(domain) => self.put_domain(Arc::clone(domain)),
+            Fact::DomainDeleted(domain) => self.drop_domain(domain.id),
+            Fact::PlansSet(plans) => self.plans = plans.clone(),
+            Fact::PlanUpgraded { org, .. } | Fact::PlanDowngraded { org, .. } => {
+                self.put_organization(Arc::clone(org));
+            }
+            Fact::AnswerRemembered(id, record) => self.put_answer(*id, Arc::clone(record)),
+            Fact::AnswerForgotten(id) => self.drop_answer(id),
         }
     }
 }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AgentId, ApprovalId, Decision, Event, Fact, Hash, IssueToken, Kind, Millis, Outcome, Refusal,
-    Seconds, SigningKeyId, State, Tenant, TokenId, TokenRef, TokenRevoked,
+    AgentId, ApprovalId, Decision, Event, Fact, Hash, IssueToken, Kind, Millis, Outcome, Quota,
+    Refusal, Seconds, SigningKeyId, State, Tenant, TokenId, TokenRef, TokenRevoked, billing,
     caller::Caller,
     nonce,
     state::seconds,
@@ -121,12 +121,14 @@ fn grant(
     request.check()?;
     let agent = request.agent;
     check_room(state, agent.tenant)?;
+    billing::check(state, at, agent.tenant.org, Quota::TokensPerMonth)?;
     let facts = match request.grant(state, at, approval, live.id)? {
         Ok(facts) => facts,
         Err(throttled) => return Ok(throttled),
     };
     let details = Arc::new(details);
-    let issued = Fact::TokenIssued(Arc::clone(&details), live);
+    let count = state.one_more_token(agent.tenant.org, at);
+    let issued = Fact::TokenIssued(Arc::clone(&details), live, count);
     let chain = agent.tenant;
     let events = facts.into_iter().chain([issued]).map(|fact| Event { chain, fact }).collect();
     Ok(Decision { events, outcome: Outcome::TokenIssued(details) })

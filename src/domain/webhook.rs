@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    CreateWebhook, Decision, Event, Fact, Hash, Kind, Millis, OrgId, Outbox, Outcome, Refusal,
-    RotateWebhookSecret, State, Tenant, UpdateWebhook, WebhookId, caller::Caller, change::set,
-    event_names, text, text::invalid,
+    CreateWebhook, Decision, Event, Fact, Hash, Kind, Millis, OrgId, Outbox, Outcome, Quota,
+    Refusal, RotateWebhookSecret, State, Tenant, UpdateWebhook, WebhookId, billing, caller::Caller,
+    change::set, event_names, text, text::invalid,
 };
 use crate::{codec::stored_tags, limits};
 
@@ -142,6 +142,7 @@ pub(super) fn create(
     if state.is_retired(&trace(&webhook.secret)) {
         return Err(Refusal::IdTaken(KIND));
     }
+    billing::check(state, at, tenant.org, Quota::Webhooks)?;
     if state.webhooks_of_org(tenant.org) >= limits::WEBHOOKS_PER_ORGANIZATION_MAX {
         return Err(Refusal::too_many(
             "webhooks in this organisation",

@@ -9,7 +9,7 @@ use std::{
 use super::snapshot::{BUFFER_BYTES, MAGIC, Record};
 use crate::{
     codec,
-    domain::{Outbox, State},
+    domain::{DomainStatus, Organization, Outbox, State},
 };
 
 /// Longest record, in bytes.
@@ -42,7 +42,7 @@ pub(super) fn read(from: &mut dyn Read) -> Result<State, Damaged> {
         if let Record::End(count) = record {
             let no_more = from.read(&mut [0])? == 0;
             return if restore.begun && count == number && no_more {
-                Ok(restore.state)
+                restore.finish().map_err(|why| Damaged::Record(number, why.to_owned()))
             } else {
                 Err(Damaged::Record(number, "the end is not where it belongs".into()))
             };
@@ -97,6 +97,16 @@ impl Restore {
         }
         self.begun = true;
         self.put(record)
+    }
+
+    /// The state, once everything that refers to something later has found it.
+    fn finish(self) -> Result<State, &'static str> {
+        let on_a_plan = |org: &Organization| self.state.plans.contains_key(&org.plan);
+        check(
+            self.state.organizations.values().all(|org| on_a_plan(org)),
+            "an organization on an unknown plan",
+        )?;
+        Ok(self.state)
     }
 
     fn put(&mut self, record: Record) -> Result<(), &'static str> {
@@ -199,6 +209,23 @@ impl Restore {
                 check(state.outboxes.contains_key(&id), "a delivery to an unknown webhook")?;
                 state.change_outbox(id, |outbox| outbox.log.push_back(delivery));
             }
+            Record::Domain(domain) => {
+                let org = state.organizations.contains_key(&domain.org);
+                check(org, "a domain of an unknown organization")?;
+                let held = domain.status == DomainStatus::Verified
+                    && state.domain_holders.contains_key(&domain.name);
+                check(!held, "a domain that two organizations hold")?;
+                state.put_domain(domain);
+            }
+            Record::Plan(plan) => {
+                state.plans.insert(plan.name.clone(), plan);
+            }
+            Record::TokenCount((org, count)) => {
+                let known = state.organizations.contains_key(&org);
+                check(known, "a count of an unknown organization")?;
+                state.token_counts.insert(org, count);
+            }
+            Record::Answer((id, record)) => state.put_answer(id, record),
             Record::End(_) => return Err("an end before the end"),
         }
         Ok(())
@@ -237,6 +264,10 @@ fn place(state: &State, record: &Record) -> Place {
         Record::OutboxProgress((id, _)) => (31, id.0.to_vec()),
         Record::OpenRetry((id, seq, _)) => (32, [id.0.as_slice(), &seq.to_be_bytes()].concat()),
         Record::Delivery((id, place, _)) => (33, [id.0.as_slice(), &place.to_be_bytes()].concat()),
+        Record::Domain(domain) => (40, domain.id.0.to_vec()),
+        Record::Plan(plan) => (45, plan.name.as_bytes().to_vec()),
+        Record::TokenCount((org, _)) => (46, org.0.to_vec()),
+        Record::Answer((id, _)) => (47, id.to_vec()),
         Record::End(_) => (u8::MAX, Vec::new()),
     }
 }

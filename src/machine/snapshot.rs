@@ -12,12 +12,13 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::{IdempotencyRecord, OrgId, Plan, TokenCount};
 use crate::{
     codec::{self, stored_enum},
     domain::{
-        Agent, AgentId, ApiKey, Approval, DenialReason, Hash, Head, LiveToken, Millis, OperatorKey,
-        Organization, Policy, SigningKey, State, Tenant, ThrottleKey, TokenDetails, TokenId,
-        Window,
+        Agent, AgentId, ApiKey, Approval, DenialReason, DnsDomain, Hash, Head, LiveToken, Millis,
+        OperatorKey, Organization, Policy, SigningKey, State, Tenant, ThrottleKey, TokenDetails,
+        TokenId, Window,
     },
     domain::{Delivery, OpenRetry, Progress, Webhook, WebhookId},
 };
@@ -76,6 +77,14 @@ stored_enum! {
         32 => OpenRetry((WebhookId, u64, OpenRetry)),
         /// A delivery of an endpoint's log, and its place there.
         33 => Delivery((WebhookId, u32, Arc<Delivery>)),
+        /// A domain.
+        40 => Domain(Arc<DnsDomain>),
+        /// A plan.
+        45 => Plan(Arc<Plan>),
+        /// How many tokens an organisation was issued in a month.
+        46 => TokenCount((OrgId, TokenCount)),
+        /// What a request with an `Idempotency-Key` was answered.
+        47 => Answer((Hash, Arc<IdempotencyRecord>)),
     }
 }
 
@@ -119,6 +128,15 @@ fn records(state: &State) -> impl Iterator<Item = Record> {
         .chain(state.heads.iter().map(|(chain, head)| Record::Head((*chain, *head))))
         .chain(policy_records(state))
         .chain(webhook_records(state))
+        .chain(state.domains.values().cloned().map(Record::Domain))
+        .chain(plan_records(state))
+}
+
+fn plan_records(state: &State) -> impl Iterator<Item = Record> {
+    let counts = state.token_counts.iter().map(|(org, count)| (*org, *count));
+    let answers = state.answers.iter().map(|(id, record)| (*id, Arc::clone(record)));
+    let plans = state.plans.values().cloned().map(Record::Plan);
+    plans.chain(counts.map(Record::TokenCount)).chain(answers.map(Record::Answer))
 }
 
 fn policy_records(state: &State) -> impl Iterator<Item = Record> {

@@ -5,9 +5,11 @@
 //! secret is or what it opens.
 
 mod key_file;
+mod replay;
 mod spelling;
 
 pub use key_file::{KeyFile, KeyFileError, OpenError};
+pub use replay::ReplayKey;
 pub use spelling::{BadSecret, KeyKind, Secret, parse};
 
 use zeroize::Zeroizing;

@@ -73,6 +73,16 @@ impl Secret {
         Self(text)
     }
 
+    /// The key with this text.
+    ///
+    /// # Errors
+    ///
+    /// If it is none.
+    pub fn read(text: &str) -> Result<Self, BadSecret> {
+        let (kind, bytes) = parse(text)?;
+        Ok(Self::from_bytes(kind, &bytes))
+    }
+
     /// The key itself, to be shown once.
     pub fn expose(&self) -> &str {
         &self.0

@@ -56,6 +56,9 @@ pub struct Valid {
     pub issued_at: u64,
     /// From when on it is dead, seconds since the Unix epoch.
     pub expires_at: u64,
+    /// Domains that the agent's organisation has proved to be its own, sorted; `None` when there
+    /// are none.
+    pub verified_domains: Option<Arc<[Arc<str>]>>,
 }
 
 impl Valid {
@@ -142,6 +145,7 @@ fn judge_hit(
         intent: claims.intent.map(Into::into),
         issued_at: claims.iat,
         expires_at: claims.exp,
+        verified_domains: state.verified_domains(agent.tenant.org).cloned(),
     })
 }
 

@@ -42,6 +42,12 @@ impl SigningSecret {
         Self(secrets::random())
     }
 
+    /// Reads [`SigningSecret::text`] back.
+    pub fn read(text: &str) -> Option<Self> {
+        let bytes = Zeroizing::new(STANDARD.decode(text.strip_prefix(PREFIX)?).ok()?);
+        Some(Self(Zeroizing::new(bytes.as_slice().try_into().ok()?)))
+    }
+
     /// The secret itself, to be shown once.
     pub fn text(&self) -> Zeroizing<String> {
         // Whole from the start: a string that grew would leave copies behind.

@@ -37,6 +37,9 @@ fn path(route: &Route) -> String {
         Some("api-keys") => "key",
         Some("organizations") => "org",
         Some("webhooks") => "wh",
+        Some("policies") => "pol",
+        Some("approvals") => "apr",
+        Some("domains") => "dom",
         _ if route.path.contains("{kid}") => "sig",
         _ => "op",
     };

@@ -10,9 +10,9 @@ use std::{
 };
 
 use authrai::{
-    config::{Flag, Profile, Sources},
-    server::{Founding, Server},
-    setup,
+    config::{Config, Flag, PlanName, Profile, Sources},
+    server::{Founding, Server, plans},
+    setup::{self, DevWishes},
 };
 use reqwest::{Client, Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
@@ -91,7 +91,21 @@ pub struct Caller {
 impl Caller {
     /// Any request; `path` begins with a slash and stands at the root.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
+        self.send_with(method, path, body, &[]).await
+    }
+
+    /// The same, with these headers.
+    pub async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        headers: &[(&str, &str)],
+    ) -> Answer {
         let mut request = self.client.request(method, format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
         }
@@ -112,6 +126,10 @@ impl Caller {
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(Method::POST, path, Some(body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.send(Method::PUT, path, Some(body)).await
     }
 
     pub async fn patch(&self, path: &str, body: &Value) -> Answer {
@@ -175,8 +193,14 @@ impl TestNode {
     /// A fresh node with these configuration keys set.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let server = open(folder.path(), settings).await;
-        let keys = setup::development(&server.app().proposals, &server.app().views, None)
+        let (server, config) = open(folder.path(), settings).await;
+        let wishes = DevWishes {
+            api_key: None,
+            plans: &plans(&config.plans.offered),
+            plan: config.dev.plan.as_ref().map(PlanName::as_str),
+            default_plan: config.plans.default.as_str(),
+        };
+        let keys = setup::development(&server.app().proposals, &server.app().views, wishes)
             .await
             .expect("set up");
         let api_key = keys.api_key.expect("fresh").expose().to_owned();
@@ -203,9 +227,14 @@ impl TestNode {
 
     /// Stops the node and starts it again on the same data.
     pub async fn restart(self) -> Self {
+        self.restart_with(&[]).await
+    }
+
+    /// The same, with these configuration keys set.
+    pub async fn restart_with(self, settings: &[(&str, &str)]) -> Self {
         let Self { server, api, operator, folder } = self;
         server.stop().await.expect("stopped");
-        let server = open(folder.path(), &[]).await;
+        let (server, _) = open(folder.path(), settings).await;
         let (api_key, operator_key) = (api.key.expect("a key"), operator.key.expect("a key"));
         Self::serve(server, folder, api_key, operator_key).await
     }
@@ -241,7 +270,7 @@ impl TestNode {
     }
 }
 
-async fn open(folder: &Path, settings: &[(&str, &str)]) -> Server {
+async fn open(folder: &Path, settings: &[(&str, &str)]) -> (Server, Config) {
     let data_dir = folder.join("data").display().to_string();
     let mut keys = BTreeMap::from([("listen", "127.0.0.1:0"), ("data_dir", &data_dir)]);
     keys.extend(settings.iter().copied());
@@ -251,7 +280,7 @@ async fn open(folder: &Path, settings: &[(&str, &str)]) -> Server {
         .collect();
     let sources = Sources { profile: Profile::Dev, file: None, env: Vec::new(), flags };
     let config = sources.resolve().expect("a configuration").config;
-    Server::start(&config, Founding::Allowed).await.expect("a node")
+    (Server::start(&config, Founding::Allowed).await.expect("a node"), config)
 }
 
 /// `authrai dev` as a process of its own.

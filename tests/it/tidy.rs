@@ -22,7 +22,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("codec", &[]),
     ("mint", &["domain"]),
-    ("config", &[]),
+    ("config", &["dns"]),
+    ("dns", &[]),
+    ("gate", &["domain"]),
     ("token", &[]),
     ("secrets", &["codec"]),
     ("domain", &["token", "codec"]),
@@ -31,13 +33,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("policy", &["domain", "token"]),
     ("signature", &[]),
     ("audit/chain", &["domain", "token"]),
-    ("audit", &["domain", "token", "codec", "cluster"]),
+    ("audit", &["domain", "token", "codec", "gate", "cluster"]),
     ("machine", &["cluster", "domain", "audit", "verify", "codec"]),
     (
         "actors",
         &[
-            "cluster", "machine", "audit", "verify", "policy", "domain", "token", "secrets",
-            "codec", "clock", "mint", "webhooks",
+            "cluster", "machine", "audit", "verify", "policy", "dns", "domain", "token", "secrets",
+            "codec", "clock", "gate", "mint", "webhooks",
         ],
     ),
     ("setup", &["actors", "domain", "mint", "secrets", "verify"]),
@@ -51,7 +53,9 @@ const ROOMS: &[(&str, &[&str])] = &[
             "cluster",
             "codec",
             "config",
+            "dns",
             "domain",
+            "gate",
             "machine",
             "mint",
             "policy",
@@ -65,8 +69,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "actors", "api", "audit", "clock", "cluster", "codec", "config", "domain", "effects",
-            "machine", "mint", "secrets", "token", "verify", "webhooks",
+            "actors", "api", "audit", "clock", "cluster", "codec", "config", "dns", "domain",
+            "effects", "machine", "mint", "secrets", "token", "verify", "webhooks",
         ],
     ),
     (
@@ -92,6 +96,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("sled", &["cluster"]),
     ("clap", &["cli", "main"]),
     ("toml", &["config"]),
+    ("hickory_resolver", &["dns"]),
+    ("idna", &["dns"]),
 ];
 
 /// What a room that must be a function of its input does not mention.

@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import subprocess
+import threading
 import time
 from dataclasses import dataclass
 
@@ -61,16 +62,38 @@ def wait_until_ready(url, process, log):
     pytest.fail(f"the node was not ready within {PATIENCE_S} s:\n{log.read_text()}")
 
 
+def serve_nxdomain(socket_):
+    """A DNS server that knows no name: every question comes back with NXDOMAIN."""
+    while True:
+        try:
+            query, sender = socket_.recvfrom(4096)
+        except OSError:
+            return
+        # The id, flags of a response to a recursive query, one question and nothing else.
+        header = query[:2] + bytes([0x81, 0x83, 0, 1, 0, 0, 0, 0, 0, 0])
+        question_end = query.index(0, 12) + 5
+        socket_.sendto(header + query[12:question_end], sender)
+
+
+@pytest.fixture(scope="session")
+def dns():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        threading.Thread(target=serve_nxdomain, args=(server,), daemon=True).start()
+        yield "127.0.0.1:%d" % server.getsockname()[1]
+
+
 # A node for each file: what one file does to its keys is no other's trouble.
 @pytest.fixture(scope="module")
-def node(tmp_path_factory):
+def node(tmp_path_factory, dns):
     folder = tmp_path_factory.mktemp("node")
     out, log = folder / "out", folder / "log"
     url = f"http://127.0.0.1:{free_port()}"
     command = [os.environ["AUTHRAI_BIN"], "dev", "--listen", url.removeprefix("http://")]
     command += ["--data-dir", str(folder / "data")]
     with out.open("w") as stdout, log.open("w") as stderr:
-        process = subprocess.Popen(command, stdout=stdout, stderr=stderr)
+        env = {**os.environ, "AUTHRAI_DNS__SERVERS": dns}
+        process = subprocess.Popen(command, stdout=stdout, stderr=stderr, env=env)
     try:
         wait_until_ready(url, process, log)
         shown = out.read_text()

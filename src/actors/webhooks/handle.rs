@@ -89,7 +89,7 @@ impl Webhooks {
         let sealed_secret = secret.seal(&self.keys, new.tenant, id, 1).sealed;
         let NewWebhook { url, events, description, .. } = new;
         let create = CreateWebhook { id, url, events, description, sealed_secret };
-        self.propose(call, Action::CreateWebhook(create), secret).await
+        self.propose(call, Action::CreateWebhook(create), &secret).await
     }
 
     /// Gives an endpoint a new secret. The old one signs too for `grace_s` seconds.
@@ -108,7 +108,7 @@ impl Webhooks {
         let new = SigningSecret::mint();
         let secret = new.seal(&self.keys, tenant, id, version);
         let rotate = RotateWebhookSecret { id, secret, grace_s };
-        self.propose(call, Action::RotateWebhookSecret(rotate), new).await
+        self.propose(call, Action::RotateWebhookSecret(rotate), &new).await
     }
 
     fn find(&self, tenant: Tenant, id: WebhookId) -> Result<Arc<Webhook>, CommandError> {
@@ -120,11 +120,14 @@ impl Webhooks {
         &self,
         call: Call,
         action: Action,
-        secret: SigningSecret,
+        secret: &SigningSecret,
     ) -> Result<Done<WebhookWithSecret>, CommandError> {
-        let done = self.proposals.propose(call, action).await?;
-        expect(done, |outcome| match outcome {
-            Outcome::Webhook(webhook) => Some(WebhookWithSecret { webhook, secret }),
+        let done = self.proposals.propose_showing(call, action, &secret.text()).await?;
+        expect(done, |(outcome, shown)| match outcome {
+            // Where the request was carried out before, the secret is that of then.
+            Outcome::Webhook(webhook) => {
+                Some(WebhookWithSecret { webhook, secret: SigningSecret::read(&shown)? })
+            }
             _ => None,
         })
     }

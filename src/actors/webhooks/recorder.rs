@@ -93,10 +93,8 @@ pub(super) async fn run(node: u64, proposals: Proposals, mut told: mpsc::Receive
 
 async fn record(node: u64, proposals: &Proposals, batch: Batch) {
     loop {
-        let call = Call {
-            actor: domain::Actor::Node(node),
-            request_id: format!("node-{node}-{:032x}", mint::ulid()),
-        };
+        let request_id = format!("node-{node}-{:032x}", mint::ulid());
+        let call = Call::new(domain::Actor::Node(node), request_id);
         match proposals.propose(call, batch.action()).await {
             Ok(_) => return batch.confirm(),
             Err(error) => warn!(%error, "outcomes of webhooks are not recorded yet"),

@@ -184,8 +184,8 @@ impl ApiKey {
     }
 
     /// The key as it is shown once.
-    pub fn with_secret(key: &domain::ApiKey, secret: &Secret) -> Self {
-        Self::shown(key, secret.expose().to_owned())
+    pub fn with_secret(key: &domain::ApiKey, secret: &str) -> Self {
+        Self::shown(key, secret.to_owned())
     }
 
     fn shown(key: &domain::ApiKey, text: String) -> Self {
@@ -250,7 +250,7 @@ mod tests {
         let masked = serde_json::to_string(&ApiKey::masked(&key)).unwrap();
         assert!(!masked.contains(secret.expose()));
         assert_eq!(ApiKey::masked(&key).key, format!("rai_pk_live_…{}", secret.last_four()));
-        assert_eq!(ApiKey::with_secret(&key, &secret).key, secret.expose());
+        assert_eq!(ApiKey::with_secret(&key, secret.expose()).key, secret.expose());
     }
 
     #[test]

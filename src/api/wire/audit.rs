@@ -310,6 +310,7 @@ mod tests {
             id: OrgId::from_ulid(1),
             name: "acme".into(),
             default_effect: crate::domain::DefaultEffect::Allow,
+            plan: "free".into(),
             created_at: 0,
             updated_at: 0,
         };

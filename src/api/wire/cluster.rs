@@ -181,8 +181,8 @@ impl OperatorKey {
     }
 
     /// The key as it is shown once.
-    pub fn with_secret(key: &domain::OperatorKey, secret: &Secret) -> Self {
-        Self::shown(key, secret.expose().to_owned())
+    pub fn with_secret(key: &domain::OperatorKey, secret: &str) -> Self {
+        Self::shown(key, secret.to_owned())
     }
 
     fn shown(key: &domain::OperatorKey, text: String) -> Self {

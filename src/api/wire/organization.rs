@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{name, schema, time};
+use super::{billing::plan_name, name, schema, time};
 use crate::{
     api::{
         fields::{Fields, FromFields},
@@ -26,23 +26,28 @@ pub struct CreateOrganization {
     /// What happens to a token request that no policy matches; `allow` if left out.
     #[schema(value_type = Option<schema::DefaultEffect>)]
     pub default_effect: Option<DefaultEffect>,
+    /// Its plan, one on offer; the one that the configuration names if left out.
+    #[schema(value_type = Option<schema::PlanName>)]
+    pub plan: Option<String>,
 }
 
 impl FromFields for CreateOrganization {
     fn read(fields: &mut Fields) -> Option<Self> {
         let name = fields.required("name", name);
         let default_effect = fields.optional("default_effect", rules::one_of(DEFAULT_EFFECTS));
-        Some(Self { name: name?, default_effect })
+        let plan = fields.optional("plan", plan_name);
+        Some(Self { name: name?, default_effect, plan })
     }
 }
 
 impl CreateOrganization {
-    /// What the core is asked for.
-    pub fn into_action(self) -> Action {
+    /// What the core is asked for. On `default_plan` unless a plan is named.
+    pub fn into_action(self, default_plan: &str) -> Action {
         Action::CreateOrganization(domain::CreateOrganization {
             id: OrgId::from_ulid(mint::ulid()),
             name: self.name,
             default_effect: self.default_effect.unwrap_or(DefaultEffect::Allow),
+            plan: self.plan.unwrap_or_else(|| default_plan.to_owned()),
         })
     }
 }
@@ -90,6 +95,9 @@ pub struct Organization {
     /// What happens to a token request that no policy matches.
     #[schema(value_type = schema::DefaultEffect)]
     pub default_effect: &'static str,
+    /// Its plan.
+    #[schema(value_type = schema::PlanName)]
+    pub plan: String,
     /// When it was created.
     #[schema(value_type = schema::Timestamp)]
     pub created_at: String,
@@ -104,6 +112,7 @@ impl From<&domain::Organization> for Organization {
             id: organization.id.to_string(),
             name: organization.name.clone(),
             default_effect: organization.default_effect.as_str(),
+            plan: organization.plan.clone(),
             created_at: time(organization.created_at),
             updated_at: time(organization.updated_at),
         }

@@ -156,7 +156,7 @@ pub struct IssuedToken {
 
 impl From<actors::IssuedToken> for IssuedToken {
     fn from(issued: actors::IssuedToken) -> Self {
-        Self { details: issued.details.as_ref().into(), token: issued.token }
+        Self { details: issued.details.as_ref().into(), token: issued.token.to_string() }
     }
 }
 

@@ -205,7 +205,12 @@ impl From<Valid> for ValidToken {
             intent: valid.intent,
             issued_at: time_s(valid.issued_at),
             expires_at: time_s(valid.expires_at),
-            verified_domains: Vec::new(),
+            verified_domains: valid
+                .verified_domains
+                .iter()
+                .flat_map(|names| names.iter())
+                .map(|name| name.as_ref().to_owned())
+                .collect(),
         }
     }
 }

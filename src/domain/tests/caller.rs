@@ -1,17 +1,24 @@
 //! Who may do what.
 
-use super::{super::*, world::*};
+use super::{super::*, dns_domain::new_domain, world::*};
 
 /// One action of each kind, with the permission that an API key needs for it and whether an
 /// operator, a node, and setup may take it.
 fn actions() -> Vec<(Action, Option<Permission>, bool, bool, bool)> {
-    use Permission::{AgentsWrite, ApiKeysWrite, TokensIssue, TokensRevoke};
+    use Permission::{AgentsWrite, ApiKeysWrite, DomainsWrite, TokensIssue, TokensRevoke};
     let rename = UpdateApiKey { id: key(2), name: Some("New".into()), enabled: None };
     let rotate =
         RotateApiKey { id: key(2), secret_hash: hash(50), last_four: "abcd".into(), grace_s: 0 };
     let org_change =
         UpdateOrganization { id: org(1), name: Some("New".into()), default_effect: None };
     let agent_key = RotateAgentKey { id: agent(1), public_key: [50; 32] };
+    let look = RecordDomainCheck {
+        id: [1; 16],
+        domain: DomainId::from_ulid(1),
+        challenge: [1; 32],
+        epoch: 0,
+        seen: Seen::NoName(()),
+    };
     vec![
         (Action::CreateOrganization(new_org(9)), None, true, false, true),
         (Action::UpdateOrganization(org_change), None, true, false, false),
@@ -39,13 +46,17 @@ fn actions() -> Vec<(Action, Option<Permission>, bool, bool, bool)> {
         (Action::CreateOperatorKey(new_operator(9)), None, true, false, false),
         (Action::DeleteOperatorKey(op(2)), None, true, false, false),
         (Action::Tick(()), None, false, true, false),
+        (new_domain(9, "b.example"), Some(DomainsWrite), false, false, false),
+        (Action::DeleteDomain(DomainId::from_ulid(1)), Some(DomainsWrite), false, false, false),
+        (Action::RecordDomainCheck(look), Some(DomainsWrite), false, true, false),
     ]
 }
 
-/// A world with two operator keys, so that one can go.
+/// A world with two operator keys, so that one can go, and a domain.
 fn world() -> World {
     let mut world = World::new();
     world.events(OPERATOR, Action::CreateOperatorKey(new_operator(2)));
+    world.events(ALICE, new_domain(1, "a.example"));
     world
 }
 

@@ -78,6 +78,7 @@ pub(crate) fn an_organization() -> Organization {
         id: org(1),
         name: "a".into(),
         default_effect: DefaultEffect::Deny,
+        plan: "b".into(),
         created_at: 2,
         updated_at: 3,
     }
@@ -172,8 +173,13 @@ pub(crate) fn a_record() -> LiveToken {
 #[test]
 fn a_stored_command_keeps_its_meaning() {
     check(&[(
-        Command { actor: ALICE, request_id: "r".into(), action: Action::Tick(()) },
-        "01010000000000000000000000000000000101723c",
+        Command {
+            actor: ALICE,
+            request_id: "r".into(),
+            action: Action::Tick(()),
+            idempotency: None,
+        },
+        "01010000000000000000000000000000000101723c00",
     )]);
 }
 
@@ -198,7 +204,7 @@ fn every_stored_action_keeps_its_meaning() {
     check(&[
         (
             Action::CreateOrganization(new_org(1)),
-            "010100000000000000000000000000000001054f7267203101",
+            "010100000000000000000000000000000001054f726720310103626967",
         ),
         (Action::UpdateOrganization(org_change), "010200000000000000000000000000000001000101"),
         (
@@ -256,7 +262,7 @@ fn every_stored_outcome_keeps_its_meaning() {
     check(&[
         (
             Outcome::Organization(Arc::new(an_organization())),
-            "0101000000000000000000000000000000010161020203",
+            "01010000000000000000000000000000000101610201620203",
         ),
         (
             Outcome::ApiKey(Arc::new(an_api_key())),

@@ -4,6 +4,7 @@ mod agent;
 mod api_key;
 mod caller;
 mod delivery;
+pub(crate) mod dns_domain;
 mod event;
 mod expiry;
 pub(crate) mod golden;
@@ -16,3 +17,7 @@ mod signing_key;
 mod token;
 mod webhook;
 pub(crate) mod world;
+
+mod billing;
+pub(crate) mod golden_plans;
+mod idempotency;

@@ -50,7 +50,29 @@ pub(crate) fn new_org(n: u128) -> CreateOrganization {
         id: org(n),
         name: format!("Org {n}"),
         default_effect: DefaultEffect::Allow,
+        plan: "big".into(),
     }
+}
+
+/// A plan with these limits on agents and on tokens in a month.
+pub(crate) fn new_plan(name: &str, rank: u16, most: Option<u64>) -> Plan {
+    Plan {
+        name: name.into(),
+        price: format!("{rank} USD"),
+        rank,
+        limits: PlanLimits {
+            agents: most,
+            tokens_per_month: most.map(|most| most.saturating_mul(2)),
+            webhooks: most,
+            requests_per_second: 10 + u32::from(rank),
+        },
+        is_offered: true,
+    }
+}
+
+/// The plans of the world, the least first: 2 agents, 3 agents, no limit.
+pub(crate) fn new_plans() -> Vec<Plan> {
+    vec![new_plan("tiny", 0, Some(2)), new_plan("small", 1, Some(3)), new_plan("big", 2, None)]
 }
 
 pub(crate) fn new_key(n: u8, of: u128, environment: Environment) -> CreateApiKey {
@@ -152,7 +174,7 @@ pub(crate) fn new_signing_key(n: u8) -> RegisterSigningKey {
 }
 
 pub(crate) fn command(actor: Actor, action: Action) -> Command {
-    Command { actor, request_id: "req_1".into(), action }
+    Command { actor, request_id: "req_1".into(), action, idempotency: None }
 }
 
 /// The commands that make the world.
@@ -163,6 +185,7 @@ pub(crate) fn genesis() -> Vec<Command> {
     };
     vec![
         command(SETUP, Action::CreateOperatorKey(new_operator(1))),
+        command(SETUP, Action::SetPlans(new_plans())),
         command(SETUP, Action::CreateOrganization(new_org(1))),
         command(OPERATOR, Action::CreateOrganization(new_org(2))),
         command(SETUP, Action::CreateApiKey(new_key(1, 1, Environment::Live))),

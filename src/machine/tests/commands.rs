@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use super::webhook_commands;
+use super::{domain_commands, plan_commands, webhook_commands};
 use crate::domain::{tests::world::*, *};
 
 /// A command, and how far the leader's clock jumps before it.
@@ -60,6 +60,7 @@ impl Step {
                 let some = state.tokens.keys().nth(usize::from(hash[0]) % count);
                 *hash = some.copied().unwrap_or(*hash);
             }
+            Action::RecordDomainCheck(check) => domain_commands::look_at_some(state, check),
             other => webhook_commands::made_to_fit(state, other),
         }
         command
@@ -124,7 +125,7 @@ fn jump() -> impl Strategy<Value = Jump> {
     ]
 }
 
-fn text() -> impl Strategy<Value = String> {
+pub(super) fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         8 => "[a-z]{1,8}",
         1 => Just(String::new()),
@@ -170,7 +171,7 @@ fn organizations() -> impl Strategy<Value = Action> {
     let effect = || select(vec![DefaultEffect::Allow, DefaultEffect::Deny]);
     prop_oneof![
         (0u128..4, text(), effect()).prop_map(|(id, name, default_effect)| {
-            Action::CreateOrganization(CreateOrganization { id: org(id), name, default_effect })
+            Action::CreateOrganization(CreateOrganization { name, default_effect, ..new_org(id) })
         }),
         (1u128..4, option::of(text()), option::of(effect())).prop_map(
             |(id, name, default_effect)| {
@@ -236,6 +237,10 @@ fn agents() -> impl Strategy<Value = Action> {
             Action::UpdateAgent(UpdateAgent {
                 name, description, metadata, require_signature, paused, ..same
             })
+        }),
+        1 => (small(), any::<bool>()).prop_map(|(id, paused)| {
+            let same = update_agent(id.into());
+            Action::UpdateAgent(UpdateAgent { paused: Some(paused), ..same })
         }),
         1 => (small(), 0u8..8).prop_map(|(id, public_key)| {
             let public_key = [public_key; 32];
@@ -404,7 +409,9 @@ fn asked_by(action: Action) -> impl Strategy<Value = (Actor, Action)> {
         | Action::RegisterSigningKey(_)
         | Action::RetireSigningKey(_)
         | Action::RecordDeliveries(_)
+        | Action::SetPlans(_)
         | Action::Tick(()) => vec![NODE],
+        Action::RecordDomainCheck(_) => vec![ALICE, BOB, NODE],
         _ => vec![ALICE, ALICE, ALICE_TEST, BOB],
     };
     (prop_oneof![5 => select(likely), 1 => actor()], Just(action))
@@ -422,12 +429,19 @@ pub(super) fn step() -> BoxedStrategy<Step> {
         7 => others().boxed(),
         5 => webhook_commands::webhooks().boxed(),
         3 => webhook_commands::outcomes().boxed(),
+        8 => domain_commands::domains().boxed(),
+        3 => plan_commands::plans().boxed(),
     ];
     let request_id = prop_oneof![20 => Just("req".to_owned()), 1 => text()];
-    (jump(), action.prop_flat_map(asked_by).boxed(), request_id)
-        .prop_map(|(jump, (actor, action), request_id)| Step {
+    (
+        jump(),
+        action.prop_flat_map(asked_by).boxed(),
+        request_id,
+        option::weighted(0.3, plan_commands::claim()),
+    )
+        .prop_map(|(jump, (actor, action), request_id, idempotency)| Step {
             jump,
-            command: Command { actor, request_id, action },
+            command: Command { actor, request_id, action, idempotency },
         })
         .boxed()
 }

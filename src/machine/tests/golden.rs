@@ -10,7 +10,10 @@ use crate::{
     codec,
     domain::{
         Counted, DenialReason, Head, OpenRetry, Outcome, Refusal, Tenant, WebhookId, Window,
-        tests::{golden::*, golden_policy::*, golden_webhook::*, world::*},
+        tests::{
+            dns_domain::a_domain, golden::*, golden_plans::*, golden_policy::*, golden_webhook::*,
+            world::*,
+        },
     },
 };
 
@@ -24,7 +27,7 @@ fn every_snapshot_record_keeps_its_meaning() {
         ),
         (
             Record::Organization(Arc::new(an_organization())),
-            "0102000000000000000000000000000000010161020203",
+            "01020000000000000000000000000000000101610201620203",
         ),
         (
             Record::ApiKey(Arc::new(an_api_key())),
@@ -117,6 +120,19 @@ fn every_snapshot_record_keeps_its_meaning() {
         (
             Record::Delivery((WebhookId::from_ulid(1), 2, Arc::new(a_delivery()))),
             "01210000000000000000000000000000000102000000000000000000000000000000010200000000000000000000000000000003016101040501060701c80102010162",
+        ),
+        (
+            Record::Domain(Arc::new(a_domain())),
+            "0128000000000000000000000000000000010000000000000000000000000000000103612e620202020202020202020202020202020202020202020202020202020202020202020101010163010303030303030303030303030303030301040506010700",
+        ),
+        (Record::Plan(Arc::new(a_plan())), "012d016101620101020001030401"),
+        (
+            Record::TokenCount((org(1), a_token_count())),
+            "012e00000000000000000000000000000001fbfe5e02",
+        ),
+        (
+            Record::Answer((hash(1), Arc::new(an_answer()))),
+            "012f0101010101010101010101010101010101010101010101010101010101010101000000000000000000000000000000010202020202020202020202020202020202020202020202020202020202020202020102010303",
         ),
     ]);
 }

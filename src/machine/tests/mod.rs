@@ -2,8 +2,10 @@
 
 mod agreement;
 mod commands;
+mod domain_commands;
 mod golden;
 mod memory;
+mod plan_commands;
 mod restore;
 mod webhook_commands;
 

@@ -1,7 +1,10 @@
 //! A snapshot that is not whole is refused.
 
 use super::*;
-use crate::domain::{Action, OrgId, TokenRef, tests::world::*};
+use crate::domain::{
+    Action, IdempotencyClaim, OrgId, TokenRef,
+    tests::{dns_domain::new_domain, world::*},
+};
 
 fn machine() -> AuthMachine {
     let mut machine = AuthMachine::default();
@@ -11,9 +14,14 @@ fn machine() -> AuthMachine {
     let second = Action::IssueToken(new_token(2, 1, S0, 100));
     let end = Action::RevokeToken(TokenRef::Id(tok(2)));
     let delete = Action::DeleteApiKey(key(4));
-    for (index, action) in (100..).zip([second, end, delete]) {
+    let domain = new_domain(1, "a.example");
+    for (index, action) in (100..).zip([second, end, delete, domain]) {
         apply(&mut machine, index, T0, &command(ALICE, action)).reply.expect("accepted");
     }
+    let claim = IdempotencyClaim { record: hash(1), request: hash(2), sealed: vec![3] };
+    let once = command(ALICE, Action::CreateAgent(new_agent(9)));
+    let once = Command { idempotency: Some(claim), ..once };
+    apply(&mut machine, 104, T0, &once).reply.expect("accepted");
     machine
 }
 
@@ -54,7 +62,8 @@ fn a_snapshot_holds_every_kind_of_record_and_reads_back() {
     assert_eq!(joined(&magic, &frames), bytes);
     let mut tags: Vec<u8> = frames.iter().map(|frame| frame[1]).collect();
     tags.dedup();
-    assert_eq!(tags, (1..=12).collect::<Vec<u8>>());
+    let last = [40, 45, 46, 47, 12];
+    assert_eq!(tags, (1..=11).chain(last).collect::<Vec<u8>>());
     assert_eq!(restored(&bytes).state(), machine.state());
 }
 
@@ -125,7 +134,10 @@ fn heads_are_those_of_the_chains() {
     let heads = machine.heads();
     assert_eq!(heads.len(), machine.state().heads.len());
     let system = crate::domain::Tenant::live(OrgId::SYSTEM).chain_key();
-    assert!(heads.contains(&(system, 4)), "an operator key, two organisations, a signing key");
+    assert!(
+        heads.contains(&(system, 5)),
+        "an operator key, plans, two organisations, a signing key"
+    );
 }
 
 #[test]

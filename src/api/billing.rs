@@ -1,0 +1,88 @@
+//! Billing: the organisation's plan, its limits and what is used. It belongs to the organisation:
+//! either environment's key sees and changes the same.
+
+use axum::{Json, extract::State};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    App,
+    auth::{Caller, perm},
+    body::JsonBody,
+    error::not_found,
+    pagination::{List, Page},
+    query::Query,
+    reply::{Answer, PathId, Written},
+    wire::billing::{Billing, ChangePlan, Plan},
+};
+use crate::{
+    clock,
+    domain::{OrgId, Period},
+};
+
+pub(super) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(get))
+        .routes(routes!(list_plans))
+        .routes(routes!(change_plan))
+}
+
+/// The organisation's billing in this node's view.
+fn billing(app: &App, org: OrgId) -> Answer<Billing> {
+    let view = app.views.load();
+    let at = clock::now_ms().max(view.state.clock);
+    let plan = view.state.plan_of(org).ok_or_else(|| not_found(OrgId::KIND))?;
+    Ok(Billing::of(org, plan, view.state.usage(org, at), Period::of(at)))
+}
+
+/// Get plan and usage
+///
+/// The organisation's plan, its limits, and what both its environments use of them together.
+#[utoipa::path(
+    get, path = "/billing", tag = "Billing", operation_id = "getBilling",
+    responses((status = 200, description = "Plan, limits and usage.", body = Billing)),
+    security(("api_key" = ["billing:read"])),
+)]
+async fn get(caller: Caller<perm::BillingRead>, State(app): State<App>) -> Answer<Json<Billing>> {
+    billing(&app, caller.org()).map(Json)
+}
+
+/// List plans
+///
+/// The plans on offer, the least first.
+#[utoipa::path(
+    get, path = "/billing/plans", tag = "Billing", operation_id = "listPlans",
+    params(Page),
+    responses((status = 200, description = "A page of plans.", body = List<Plan>)),
+    security(("api_key" = ["billing:read"])),
+)]
+async fn list_plans(
+    _: Caller<perm::BillingRead>,
+    State(app): State<App>,
+    Query(page): Query<Page>,
+) -> Json<List<Plan>> {
+    let view = app.views.load();
+    let plans = view.state.offered_plans();
+    let shown = plans.iter().skip(page.skip()).take(page.take());
+    let shown = shown.map(|plan| Plan::from(plan.as_ref())).collect();
+    Json(List::of(page, plans.len() as u64, shown))
+}
+
+/// Change the plan
+///
+/// Changes the organisation's plan, at once. A plan that allows less than is in use is a 409 that
+/// says what to remove.
+#[utoipa::path(
+    put, path = "/billing/plan", tag = "Billing", operation_id = "changePlan",
+    request_body = ChangePlan,
+    responses((status = 200, description = "Plan, limits and usage.", body = Billing)),
+    security(("api_key" = ["billing:write"])),
+)]
+async fn change_plan(
+    caller: Caller<perm::BillingWrite>,
+    State(app): State<App>,
+    JsonBody(body): JsonBody<ChangePlan>,
+) -> Answer<Written<Billing>> {
+    let done = app.proposals.propose(caller.call(), body.into_action(caller.org())).await?;
+    let billing = billing(&app, caller.org())?;
+    Ok(Written::ok(done.map(|_| billing)))
+}
