@@ -341,6 +341,23 @@ async fn after_a_rotation_both_secrets_sign_until_the_old_one_stops() {
 }
 
 #[tokio::test]
+async fn a_plan_bounds_the_endpoints_of_both_environments_together() {
+    let node = TestNode::start_with(&[("dev.plan", "free")]).await;
+    let test_key = node.key("test", &["webhooks:write"]).await;
+    let url = "http://127.0.0.1:9/";
+    register(&node.api, url, &["*"]).await;
+    let (second, _) = register(&test_key, url, &["*"]).await;
+    let body = json!({"url": url, "events": ["*"]});
+    let over = node.api.post("/v1/webhooks", &body).await;
+    let over = over.expect_problem(402, "plan_limit_reached");
+    assert_eq!((&over["quota"], &over["usage"]), (&json!("webhooks"), &json!(2)));
+    assert_eq!(node.api.get("/v1/billing").await.expect(200)["usage"]["webhooks"], 2);
+    test_key.delete(&format!("/v1/webhooks/{second}")).await.expect(200);
+    register(&node.api, url, &["*"]).await;
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn a_test_says_what_the_target_answered() {
     let node = TestNode::start().await;
     let receiver = Receiver::start().await;

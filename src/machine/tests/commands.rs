@@ -427,8 +427,8 @@ pub(super) fn step() -> BoxedStrategy<Step> {
         4 => policies().boxed(),
         12 => approvals().boxed(),
         7 => others().boxed(),
-        5 => webhook_commands::webhooks().boxed(),
-        3 => webhook_commands::outcomes().boxed(),
+        8 => webhook_commands::webhooks().boxed(),
+        6 => webhook_commands::outcomes().boxed(),
         8 => domain_commands::domains().boxed(),
         3 => plan_commands::plans().boxed(),
     ];

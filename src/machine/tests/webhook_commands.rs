@@ -87,8 +87,10 @@ pub(super) fn outcomes() -> impl Strategy<Value = Action> {
 pub(super) fn made_to_fit(state: &State, action: &mut Action) {
     match action {
         Action::RetryDelivery(asked) => {
-            let mut some = state.outboxes.iter().filter(|(_, outbox)| !outbox.log.is_empty());
-            if let Some((webhook, outbox)) = some.next_back() {
+            let some = state.outboxes.iter().filter(|(_, outbox)| !outbox.log.is_empty());
+            // Rather one that is disabled, which is rare.
+            let some = some.max_by_key(|(id, _)| state.webhooks[*id].disabled.is_some());
+            if let Some((webhook, outbox)) = some {
                 let place = usize::from(asked.delivery.0[0]) % outbox.log.len();
                 *asked = RetryDelivery { webhook: *webhook, delivery: outbox.log[place].id };
             }
