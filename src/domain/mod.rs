@@ -41,6 +41,7 @@ mod token;
 mod token_lists;
 mod token_request;
 mod webhook;
+mod webhook_command;
 mod webhook_data;
 
 mod billing;
@@ -75,6 +76,7 @@ pub use token_lists::TokenLists;
 pub use webhook::{
     DisabledReason, EVERY_EVENT, PastChoice, PreviousSigningSecret, SealedSecret, Webhook,
 };
+pub use webhook_command::*;
 
 pub use billing::{Excess, PlanLimitReached, PlanTooSmall, TokenCount, Usage};
 pub use idempotency::{Answered, IdempotencyClaim, IdempotencyRecord, Remembered};
