@@ -25,3 +25,4 @@ pub mod setup;
 pub mod signature;
 pub mod token;
 pub mod verify;
+pub mod webhooks;

@@ -203,6 +203,71 @@ pub const APPROVAL_RETENTION_S: u64 = 7 * 86_400;
 /// Most windows of throttles that are counted in the cluster.
 pub const THROTTLE_WINDOWS_MAX: usize = 5_000_000;
 
+/// Most webhook endpoints of one organisation, in both environments.
+pub const WEBHOOKS_PER_ORGANIZATION_MAX: usize = 100;
+/// Longest URL of a webhook endpoint.
+pub const WEBHOOK_URL_MAX_BYTES: usize = 2_048;
+/// Longest sealed signing secret.
+pub const WEBHOOK_SEALED_SECRET_MAX_BYTES: usize = 256;
+/// How long the old signing secret goes on after a rotation that does not say.
+pub const WEBHOOK_GRACE_DEFAULT_S: u64 = 86_400;
+/// How long an attempt may take, from the connection to the answer's end.
+pub const WEBHOOK_TIMEOUT_S: u64 = 15;
+/// How much of an answer's body is read, and kept of a failure.
+pub const WEBHOOK_BODY_KEPT_BYTES: usize = 1_024;
+/// Deliveries that are kept of one endpoint: those attempted last.
+pub const WEBHOOK_DELIVERIES_KEPT: usize = 100;
+/// Events that one endpoint is owed after a failure; when there are as many, no further event is
+/// sent for the first time.
+pub const WEBHOOK_OPEN_RETRIES_MAX: usize = 1_000;
+/// The same with those that were under way when the bound was reached.
+pub const WEBHOOK_OPEN_RETRIES_HARD_MAX: usize = 1_200;
+/// How long an endpoint may do nothing but fail: five days.
+pub const WEBHOOK_FAILING_MAX_S: u64 = 5 * 86_400;
+/// How far beyond the first event that is still under way others are sent.
+pub const WEBHOOK_AHEAD_MAX: u64 = 64;
+/// Changes of what an endpoint wants that are remembered until events from before them are sent.
+pub const WEBHOOK_PAST_CHOICES_MAX: usize = 16;
+/// Most places beyond the position that an endpoint's outbox remembers as dealt with.
+pub const WEBHOOK_AHEAD_KEPT_MAX: usize = 256;
+/// Attempts at one endpoint at the same time.
+pub const WEBHOOK_ATTEMPTS_PER_ENDPOINT_MAX: usize = 16;
+/// The same, of first attempts alone and of retries alone: neither shuts the other out.
+pub const WEBHOOK_ATTEMPTS_OF_A_KIND_MAX: usize = 12;
+/// Attempts of a node at the same time, at endpoints that answer well.
+pub const WEBHOOK_ATTEMPTS_MAX: usize = 512;
+/// The same, at endpoints that fail or are slow: they wait for each other, and nobody for them.
+pub const WEBHOOK_STRUGGLING_ATTEMPTS_MAX: usize = 256;
+/// How long an endpoint may take before it counts as slow.
+pub const WEBHOOK_SLOW_MS: u32 = 1_000;
+/// Outcomes in one command.
+pub const WEBHOOK_RECORD_ATTEMPTS_MAX: usize = 256;
+/// How long outcomes are gathered for one command.
+pub const WEBHOOK_GATHER_MS: u64 = 100;
+/// Outcomes of one endpoint that are known and not recorded yet; with as many, it waits.
+pub const WEBHOOK_UNRECORDED_MAX: usize = 1_024;
+/// Outcomes of a node that wait to be recorded.
+pub const WEBHOOK_REPORTS_WAITING_MAX: usize = 4_096;
+/// Events of an endpoint that are held in memory to be sent next, and their bytes.
+pub const WEBHOOK_QUEUE_MAX_RECORDS: usize = 256;
+/// See [`WEBHOOK_QUEUE_MAX_RECORDS`].
+pub const WEBHOOK_QUEUE_MAX_BYTES: usize = 256 * 1024;
+/// How far an endpoint may have passed over events that it does not want before that is recorded.
+pub const WEBHOOK_PASSED_OVER_MAX: u64 = 4_096;
+/// How long an endpoint waits that could not start an attempt since the node may not.
+pub const WEBHOOK_PAUSE_MS: u64 = 200;
+/// How long an endpoint waits that cannot read its events or its secrets.
+pub const WEBHOOK_PAUSE_UNREADABLE_MS: u64 = 5_000;
+/// How long changes are gathered before endpoints are told of them.
+pub const WEBHOOK_NUDGE_MS: u64 = 20;
+/// How long a node that stops waits for deliveries that are under way.
+pub const WEBHOOK_DRAIN_MS: u64 = 5_000;
+/// Test deliveries of a node at the same time; one more is a 503.
+pub const WEBHOOK_TESTS_MAX: usize = 64;
+/// Most steps of the schedule of retries.
+pub const WEBHOOK_RETRY_STEPS_MAX: usize = 32;
+/// Longest step of the schedule of retries: 30 days.
+pub const WEBHOOK_RETRY_STEP_MAX_S: u64 = 30 * 86_400;
 /// Most domains of one organisation.
 pub const DOMAINS_PER_ORGANIZATION_MAX: usize = 100;
 /// Longest name of a domain: what DNS allows, less the label of the challenge.

@@ -31,6 +31,7 @@ use crate::{
     machine::AuthMachine,
     secrets::{KeyFile, KeyFileError},
     verify::Views,
+    webhooks::{Deliverer, Guard},
 };
 
 /// Where in the data directory private signing keys are kept.
@@ -88,6 +89,9 @@ pub enum StartError {
     /// The signing keys cannot be used.
     #[error(transparent)]
     KeyStore(#[from] KeyStoreError),
+    /// Nothing can be set up that posts to webhooks.
+    #[error("the client that posts to webhooks cannot be set up: {0}")]
+    Deliverer(#[from] reqwest::Error),
     /// The actors do not start.
     #[error("the node's actors do not start: {0}")]
     Actors(String),
@@ -136,9 +140,12 @@ impl Server {
         let key_file = Arc::new(open_key_file(config, &founding)?);
         let views = Views::default();
         let node = open_store(config, &views, founding).await?;
-        let key_store =
-            KeyStore::open(config.data_dir.join(SIGNING_KEYS), config.node_id, key_file)?;
+        let signing_keys = config.data_dir.join(SIGNING_KEYS);
+        let key_store = KeyStore::open(signing_keys, config.node_id, Arc::clone(&key_file))?;
         key_store.check()?;
+        install_crypto_provider();
+        let deliverer = Deliverer::new(Guard::of_system(config.webhooks.allow_private))?;
+        let audit = AuditLog::new(Arc::new(node.handle().journal()));
         let issuer: Arc<str> = config.tokens.issuer.as_str().into();
         let supervisor = Supervisor::start(Settings {
             node: config.node_id,
@@ -147,6 +154,10 @@ impl Server {
             key_store,
             issuer: Arc::clone(&issuer),
             rotate_keys_every: Duration::from_secs(config.tokens.key_rotation_hours * 3600),
+            audit: audit.clone(),
+            key_file,
+            deliverer,
+            retry_schedule: config.webhooks.retry_schedule.steps_s().into(),
             resolver: Resolver::new(
                 config.dns.servers.0.clone(),
                 Duration::from_millis(config.dns.timeout_ms),
@@ -165,8 +176,9 @@ impl Server {
             policies: supervisor.policies.clone(),
             keys: supervisor.keys.clone(),
             key_use: supervisor.key_use.clone(),
+            audit,
+            webhooks: supervisor.webhooks.clone(),
             domains: supervisor.domains.clone(),
-            audit: AuditLog::new(Arc::new(node.handle().journal())),
             issuer,
             rounds: Arc::new(api::ReadRounds::new(limits::ROUND_WAITERS_MAX)),
             stopping: stopping.clone(),
@@ -330,9 +342,9 @@ async fn open_store(
     storage.lease = lease(&config.lease)?;
     let machine = AuthMachine::new(views.clone());
     Ok(match founding {
-        Founding::Allowed => Node::start(storage, machine, true).await?,
-        Founding::Refused => Node::start(storage, machine, false).await?,
-        Founding::Joining(seeds) => Node::join(storage, machine, seeds).await?,
+        Founding::Allowed => Box::pin(Node::start(storage, machine, true)).await?,
+        Founding::Refused => Box::pin(Node::start(storage, machine, false)).await?,
+        Founding::Joining(seeds) => Box::pin(Node::join(storage, machine, seeds)).await?,
     })
 }
 

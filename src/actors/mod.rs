@@ -16,6 +16,7 @@ mod proposals;
 mod slot;
 mod supervisor;
 mod upkeep;
+mod webhooks;
 
 pub use agents::{Agents, CreatedAgent, IssuedToken, NewAgent, NewToken, TokenAnswer};
 pub use call::{Call, CommandError, Done, Once};
@@ -26,3 +27,7 @@ pub use policies::{CheckError, Explained, Policies, TokenRequest};
 pub use proposals::Proposals;
 pub use supervisor::{Settings, Supervisor};
 pub use upkeep::KeyUse;
+pub use webhooks::{
+    ATTEMPT_SECONDS_METRIC, ATTEMPTS_METRIC, NewWebhook, OPEN_RETRIES_METRIC, WebhookWithSecret,
+    Webhooks,
+};

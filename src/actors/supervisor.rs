@@ -19,8 +19,12 @@ use super::{
     policies::{self, PoliciesActor},
     slot::Slot,
     upkeep::{self, UpkeepActor},
+    webhooks::{self, Webhooks, WebhooksActor},
 };
-use crate::{dns::Resolver, domain::Plan, limits, machine::AuthMachine, verify::Views};
+use crate::{
+    audit::AuditLog, dns::Resolver, domain::Plan, limits, machine::AuthMachine, secrets::KeyFile,
+    verify::Views, webhooks::Deliverer,
+};
 
 /// Deaths of one child after which restarts are paused between.
 const QUICK_RESTARTS_MAX: u32 = 3;
@@ -40,6 +44,14 @@ pub struct Settings {
     pub issuer: Arc<str>,
     /// Age at which a signing key is replaced.
     pub rotate_keys_every: Duration,
+    /// The audit log, which webhooks are sent from.
+    pub audit: AuditLog,
+    /// What seals the secrets of webhooks.
+    pub key_file: Arc<KeyFile>,
+    /// What posts to webhooks.
+    pub deliverer: Deliverer,
+    /// After how many seconds each further attempt at a webhook is made.
+    pub retry_schedule: Arc<[u64]>,
     /// What asks the DNS.
     pub resolver: Resolver,
     /// How long a verified domain is left alone.
@@ -63,6 +75,8 @@ pub struct Supervisor {
     pub keys: Keys,
     /// Where uses of API keys are noted.
     pub key_use: KeyUse,
+    /// Webhook endpoints.
+    pub webhooks: Webhooks,
     /// Checks of domains.
     pub domains: Domains,
 }
@@ -85,14 +99,17 @@ impl Supervisor {
             agents: Agents::new(children.agents_slot.clone(), proposals.clone()),
             domains: Domains::new(children.rechecks.looker.clone()),
             keys: Keys::new(children.keys_slot.clone(), Arc::clone(&children.keys.signer)),
+            webhooks: children.webhooks.handle(),
             children,
             proposals,
             key_use,
         })
     }
 
-    /// Stops the actors. Commands already under way travel on to their end.
+    /// Stops the actors. Commands already under way travel on to their end, and so do deliveries
+    /// within a bound.
     pub async fn stop(self) {
+        self.children.webhooks.drain().await;
         self.root.stop(None);
         if let Err(error) = self.finished.await {
             warn!(%error, "the actors ended badly");
@@ -107,6 +124,11 @@ impl Supervisor {
     /// Kills the policies actor, as a crash would. For tests of the restart.
     pub fn kill_policies(&self) {
         kill(&self.children.policies_slot);
+    }
+
+    /// Kills the webhooks actor and its endpoints, as a crash would. For tests of the restart.
+    pub fn kill_webhooks(&self) {
+        kill(&self.children.webhooks_slot);
     }
 
     /// Kills the keys actor, as a crash would. For tests of the restart.
@@ -127,11 +149,12 @@ enum Child {
     Keys,
     Policies,
     Upkeep,
+    Webhooks,
     Rechecks,
 }
 
-const CHILDREN: [Child; 5] =
-    [Child::Keys, Child::Policies, Child::Agents, Child::Upkeep, Child::Rechecks];
+const CHILDREN: [Child; 6] =
+    [Child::Keys, Child::Policies, Child::Agents, Child::Upkeep, Child::Webhooks, Child::Rechecks];
 
 /// How each child is started, and where it is then found.
 #[derive(Clone)]
@@ -143,6 +166,8 @@ struct Children {
     policies: policies::Arguments,
     policies_slot: Slot<policies::Message>,
     upkeep: upkeep::Arguments,
+    webhooks: webhooks::Arguments,
+    webhooks_slot: Slot<webhooks::Round>,
     rechecks: domains::Arguments,
 }
 
@@ -151,6 +176,7 @@ impl Children {
         let Settings { node, handle, views, key_store, issuer, rotate_keys_every, .. } = settings;
         let Settings { resolver, recheck_domains_every, plans, .. } = settings;
         let signer = Arc::new(ArcSwapOption::empty());
+        let applied = handle.applied_watch();
         let may_serve: Arc<dyn Fn() -> bool + Send + Sync> = Arc::new(move || handle.may_serve());
         let policies = policies::Arguments {
             views: views.clone(),
@@ -175,6 +201,18 @@ impl Children {
                 may_serve: Arc::clone(&may_serve),
             },
             keys_slot: Slot::default(),
+            webhooks: webhooks::Arguments::new(webhooks::Tools {
+                node,
+                proposals: proposals.clone(),
+                views: views.clone(),
+                applied,
+                audit: settings.audit,
+                keys: settings.key_file,
+                deliverer: settings.deliverer,
+                schedule: settings.retry_schedule,
+                may_deliver: Arc::clone(&may_serve),
+            }),
+            webhooks_slot: Slot::default(),
             policies,
             policies_slot,
             upkeep: upkeep::Arguments {
@@ -221,6 +259,13 @@ impl Children {
                 let (actor, _) =
                     Actor::spawn_linked(None, UpkeepActor, self.upkeep.clone(), root).await?;
                 Ok(actor.get_id())
+            }
+            Child::Webhooks => {
+                let (actor, _) =
+                    Actor::spawn_linked(None, WebhooksActor, self.webhooks.clone(), root).await?;
+                let id = actor.get_id();
+                self.webhooks_slot.fill(actor);
+                Ok(id)
             }
             Child::Rechecks => {
                 let (actor, _) =

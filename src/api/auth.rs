@@ -62,6 +62,7 @@ permissions! {
     AuditRead, PoliciesRead, PoliciesWrite, ApprovalsRead, ApprovalsWrite,
     DomainsRead, DomainsWrite,
     BillingRead, BillingWrite,
+    WebhooksRead, WebhooksWrite,
 }
 
 /// An API key that is alive and holds permission `P`.

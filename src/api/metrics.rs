@@ -15,10 +15,13 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use metrics::{Counter, counter, describe_counter, describe_histogram, histogram};
+use metrics::{Counter, counter, describe_counter, describe_gauge, describe_histogram, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::verify::Reason;
+use crate::{
+    actors::{ATTEMPT_SECONDS_METRIC, ATTEMPTS_METRIC, OPEN_RETRIES_METRIC},
+    verify::Reason,
+};
 
 const REQUESTS: &str = "authrai_http_requests_total";
 const REQUEST_SECONDS: &str = "authrai_http_request_seconds";
@@ -30,6 +33,10 @@ const LATENCY_BUCKETS_S: &[f64] = &[
     5.0,
 ];
 
+/// Bounds of the histogram of webhook deliveries, seconds.
+const DELIVERY_BUCKETS_S: &[f64] =
+    &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0];
+
 static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
 /// Installs the process's recorder, once. `None` when it could not be: another one is installed.
@@ -38,12 +45,22 @@ fn recorder() -> Option<&'static PrometheusHandle> {
         .get_or_init(|| {
             let handle = PrometheusBuilder::new()
                 .set_buckets_for_metric(Matcher::Full(REQUEST_SECONDS.into()), LATENCY_BUCKETS_S)
+                .and_then(|builder| {
+                    let attempts = Matcher::Full(ATTEMPT_SECONDS_METRIC.into());
+                    builder.set_buckets_for_metric(attempts, DELIVERY_BUCKETS_S)
+                })
                 .and_then(PrometheusBuilder::install_recorder)
                 .inspect_err(|error| tracing::warn!(%error, "metrics are not available"))
                 .ok()?;
             describe_counter!(REQUESTS, "Requests answered, by route and status.");
             describe_histogram!(REQUEST_SECONDS, "Time from request to answer, seconds.");
             describe_counter!(VERDICTS, "Tokens verified, by verdict: valid, or the reason.");
+            describe_counter!(
+                ATTEMPTS_METRIC,
+                "Attempts at webhooks, by outcome: delivered, or what failed."
+            );
+            describe_histogram!(ATTEMPT_SECONDS_METRIC, "Time that attempts took, seconds.");
+            describe_gauge!(OPEN_RETRIES_METRIC, "Events that webhooks are owed after a failure.");
             Some(handle)
         })
         .as_ref()

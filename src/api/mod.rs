@@ -36,6 +36,7 @@ mod schema;
 mod signed;
 mod tokens;
 mod verify;
+mod webhooks;
 mod wire;
 
 use std::sync::Arc;
@@ -46,7 +47,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    actors::{Agents, Domains, KeyUse, Keys, Policies, Proposals},
+    actors::{Agents, Domains, KeyUse, Keys, Policies, Proposals, Webhooks},
     audit::AuditLog,
     machine::AuthMachine,
     verify::Views,
@@ -78,6 +79,8 @@ pub struct App {
     pub domains: Domains,
     /// The audit log of this node.
     pub audit: AuditLog,
+    /// Webhook endpoints.
+    pub webhooks: Webhooks,
     /// Who signs tokens: their `iss`.
     pub issuer: Arc<str>,
     /// Rounds to the leader that requests share.
@@ -122,6 +125,7 @@ fn routes(address_rates: Option<&Arc<AddressRates>>) -> OpenApiRouter<App> {
         .merge(domains::router())
         .merge(organizations::router())
         .merge(cluster::router())
+        .merge(webhooks::router())
         .merge(billing::router());
     openapi::described().nest("/v1", nouns).merge(health::router())
 }

@@ -19,7 +19,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
     App,
-    problem::{Code, FieldError, MEDIA_TYPE, PlanLimit, ProblemBody},
+    problem::{Code, FieldError, MEDIA_TYPE, PlanLimit, ProblemBody, TargetAnswer},
     routes, schema,
 };
 use crate::limits;
@@ -50,12 +50,13 @@ that sends it as `AuthRAI-Min-Index` to any node waits until that node has caugh
 #[derive(OpenApi)]
 #[openapi(
     info(title = "AuthRAI API", license(name = "Apache-2.0", identifier = "Apache-2.0")),
-    components(schemas(ProblemBody, FieldError, PlanLimit)),
+    components(schemas(ProblemBody, FieldError, PlanLimit, TargetAnswer)),
     tags(
         (name = "Agents", description = "Identities of agents."),
         (name = "Tokens", description = "Short-lived, scoped tokens: issue, verify, revoke."),
         (name = "Policies", description = "Rules that decide which token requests are granted."),
         (name = "Approvals", description = "Token requests that somebody has to agree to."),
+        (name = "Webhooks", description = "Endpoints that are told of events."),
         (name = "Audit Log", description = "Events, hash-chained and tamper-evident."),
         (name = "Verified Domains", description = "Domains that an organisation proves to be its own."),
         (name = "API Keys", description = "Keys for programmatic access."),
@@ -320,20 +321,23 @@ const fn description_of(status: u16) -> &'static str {
     }
 }
 
-/// Whether a route writes. What is public asks, and so does a simulation.
+/// Whether a route writes. What is public asks, and so does a simulation; a test only sends.
 fn is_write(path: &str, method: &str, access: &Access) -> bool {
-    method != "get" && !access.is_public() && !path.ends_with("/simulate")
+    let asks = path.ends_with("/simulate") || path.ends_with("/test");
+    method != "get" && !access.is_public() && !asks
 }
 
 /// Whether a route makes something, or shows a new secret, and so takes an `Idempotency-Key`.
 fn is_creating(path: &str, method: &str, operation: &Value) -> bool {
     let makes = !operation["responses"]["201"].is_null();
-    let shows = path.ends_with("{id}/rotate-key") || path.ends_with("{id}/rotate");
+    let shows = ["rotate-key", "rotate", "rotate-secret"]
+        .iter()
+        .any(|end| path.ends_with(&format!("{{id}}/{end}")));
     method == "post" && (makes || shows)
 }
 
 /// Routes that make what a plan bounds.
-const METERED: &[&str] = &["/v1/agents", "/v1/tokens"];
+const METERED: &[&str] = &["/v1/agents", "/v1/tokens", "/v1/webhooks"];
 
 fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     let access = access(operation);
@@ -432,7 +436,7 @@ fn error_statuses(path: &str, method: &str, access: &Access, operation: &Value) 
     if is_write {
         statuses.extend([409, 413, 429]);
     }
-    if path == "/v1/domains/{id}/verify" {
+    if path == "/v1/domains/{id}/verify" || path.ends_with("/test") {
         statuses.push(502);
     }
     statuses.sort_unstable();

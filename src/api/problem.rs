@@ -75,6 +75,7 @@ codes! {
     409 AGENT_PAUSED = "agent_paused", "The agent is paused";
     409 AGENT_REVOKED = "agent_revoked", "The agent is revoked";
     409 AGENT_KEY_REPLACED = "agent_key_replaced", "The agent's key was replaced";
+    409 WEBHOOK_DISABLED = "webhook_disabled", "The webhook is disabled";
     409 LAST_ONE = "last_one", "The last one cannot be removed";
     409 DOMAIN_EXISTS = "domain_exists", "The organisation has this domain already";
     409 DOMAIN_TAKEN = "domain_taken", "Another organisation holds this domain";
@@ -86,6 +87,7 @@ codes! {
     429 LIMIT_REACHED = "limit_reached", "A limit of the system is reached";
     500 INTERNAL_ERROR = "internal_error", "Something went wrong inside";
     500 AUDIT_DAMAGED = "audit_damaged", "The audit log is damaged";
+    502 WEBHOOK_TEST_FAILED = "webhook_test_failed", "The webhook's target did not take the test";
     502 DNS_FAILED = "dns_failed", "The DNS has no answer";
     503 VERIFICATION_UNAVAILABLE = "verification_unavailable", "This node cannot answer safely now";
     503 INDEX_NOT_REACHED = "index_not_reached", "This node is still behind";
@@ -135,8 +137,26 @@ pub struct Problem {
 pub enum Extension {
     /// The policy that refused.
     Policy(PolicyId),
+    /// What the target of a webhook answered.
+    Target(TargetAnswer),
     /// The limit that is reached.
     PlanLimit(PlanLimit),
+}
+
+/// What the target of a webhook answered a test, when that was not what was hoped for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct TargetAnswer {
+    /// The HTTP status; null if there was no answer.
+    #[schema(required, minimum = 100, maximum = 999)]
+    pub response_status: Option<u16>,
+    /// How long it took.
+    pub latency_ms: u32,
+    /// The first KiB of the body; null if there was no answer.
+    #[schema(required)]
+    pub response_body: Option<String>,
+    /// Why it counts as a failure.
+    #[schema(value_type = super::schema::DeliveryFault)]
+    pub error: &'static str,
 }
 
 /// The limit of a plan that is reached.
@@ -185,6 +205,10 @@ pub struct ProblemBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = super::schema::PolicyId, required = false)]
     pub policy_id: Option<String>,
+    /// What the target of a webhook answered, when a test of it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = TargetAnswer, required = false)]
+    pub target: Option<&'a TargetAnswer>,
     /// Of a 402, whose description says so: all its members.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     #[schema(ignore)]
@@ -226,6 +250,12 @@ impl Problem {
         Self { extension: policy_id.map(|id| Box::new(Extension::Policy(id))), ..self }
     }
 
+    /// Says what the target of a webhook answered.
+    #[must_use]
+    pub fn of_target(self, target: TargetAnswer) -> Self {
+        Self { extension: Some(Box::new(Extension::Target(target))), ..self }
+    }
+
     /// Says when another try makes sense.
     #[must_use]
     pub fn retry_after(self, seconds: u64) -> Self {
@@ -234,10 +264,12 @@ impl Problem {
 
     /// The bytes of the body.
     fn body(&self, request_id: &str) -> Vec<u8> {
-        let (policy_id, plan_limit) = match self.extension.as_deref() {
-            Some(Extension::Policy(id)) => (Some(id.to_string()), None),
-            Some(Extension::PlanLimit(limit)) => (None, Some(limit)),
-            None => (None, None),
+        let (mut policy_id, mut target, mut plan_limit) = (None, None, None);
+        match self.extension.as_deref() {
+            Some(Extension::Policy(id)) => policy_id = Some(id.to_string()),
+            Some(Extension::Target(answer)) => target = Some(answer),
+            Some(Extension::PlanLimit(limit)) => plan_limit = Some(limit),
+            None => {}
         };
         let body = ProblemBody {
             kind: format!("urn:authrai:problem:{}", self.code.name),
@@ -248,6 +280,7 @@ impl Problem {
             request_id,
             errors: &self.errors,
             policy_id,
+            target,
             plan_limit,
         };
         serde_json::to_vec(&body).unwrap_or_default()

@@ -20,8 +20,8 @@ use super::{
 use crate::{
     actors::Done,
     domain::{
-        AgentId, ApiKeyId, ApprovalId, DomainId, Kind, OperatorKeyId, OrgId, PolicyId,
-        SigningKeyId, TokenId,
+        AgentId, ApiKeyId, ApprovalId, DeliveryId, DomainId, Kind, OperatorKeyId, OrgId, PolicyId,
+        SigningKeyId, TokenId, WebhookId,
     },
 };
 
@@ -49,6 +49,8 @@ path_ids! {
     PolicyId => Policy,
     SigningKeyId => SigningKey,
     TokenId => Token,
+    WebhookId => Webhook,
+    DeliveryId => Delivery,
     DomainId => Domain,
 }
 
@@ -64,6 +66,23 @@ impl<S: Send + Sync, T: PathId> FromRequestParts<S> for Id<T> {
             .await
             .map_err(|_| not_found(T::KIND))?;
         text.parse().map(Self).map_err(|_| not_found(T::KIND))
+    }
+}
+
+/// The ids in a path that names a thing of a thing. One that is not spelled as an id names nothing:
+/// a 404.
+#[derive(Debug)]
+pub struct Ids<T, U>(pub T, pub U);
+
+impl<S: Send + Sync, T: PathId, U: PathId> FromRequestParts<S> for Ids<T, U> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path((outer, inner)) = Path::<(String, String)>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| not_found(T::KIND))?;
+        let outer = outer.parse().map_err(|_| not_found(T::KIND))?;
+        Ok(Self(outer, inner.parse().map_err(|_| not_found(U::KIND))?))
     }
 }
 

@@ -233,6 +233,34 @@ schemas! {
     ExportFormatName = words(["json", "csv"]);
     /// An organisation's id.
     OrganizationId = id("org");
+    /// A webhook endpoint's id.
+    WebhookId = id("wh");
+    /// A delivery's id.
+    DeliveryId = id("dlv");
+    /// Where events are sent to: an https URL that leads to the public internet.
+    WebhookUrl = string()
+        .max_length(Some(limits::WEBHOOK_URL_MAX_BYTES))
+        .format(Some(SchemaFormat::Custom("uri".to_owned())))
+        .examples([json!("https://example.com/webhooks")]);
+    /// Names of events, or `*` alone, which stands for all of them.
+    WebhookEvents = ArrayBuilder::new()
+        .items(words(std::iter::once(domain::EVERY_EVENT).chain(domain::EVENT_NAMES.iter().copied())))
+        .min_items(Some(1))
+        .max_items(Some(domain::EVENT_NAMES.len()))
+        .unique_items(true)
+        .examples([json!(["token.issued", "token.denied"]), json!(["*"])]);
+    /// Whether an endpoint is sent anything.
+    WebhookStatus = words(["enabled", "disabled"]);
+    /// Why an endpoint is disabled.
+    DisabledReason = words(domain::DisabledReason::ALL.map(domain::DisabledReason::as_str));
+    /// How far a delivery has come.
+    DeliveryStatus = words(domain::DeliveryStatus::ALL.map(domain::DeliveryStatus::as_str));
+    /// Why an attempt failed.
+    DeliveryFault = words(domain::DeliveryFault::ALL.map(domain::DeliveryFault::as_str));
+    /// A signing secret: `whsec_` and the base64 of 32 bytes.
+    WebhookSecret = string()
+        .pattern(Some("^whsec_[A-Za-z0-9+/]{43}=$"))
+        .examples([json!("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=")]);
     /// A domain's id.
     DomainId = id("dom");
     /// The name of a domain.

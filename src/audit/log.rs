@@ -117,11 +117,22 @@ impl AuditLog {
 
     /// The events after place `after`, some of them if there are many.
     pub async fn after(&self, tenant: Tenant, after: u64) -> Result<Vec<Entry>, AuditError> {
+        self.few_after(tenant, after, AUDIT_CHUNK_MAX_RECORDS, AUDIT_CHUNK_MAX_BYTES).await
+    }
+
+    /// The events after place `after`, so many at most, and not many more bytes than `bytes_max`.
+    pub async fn few_after(
+        &self,
+        tenant: Tenant,
+        after: u64,
+        records_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<Entry>, AuditError> {
         let chain = self.chain(tenant);
         if chain.head() <= after {
             return Ok(Vec::new());
         }
-        self.turn(move || some_after(&chain, after)).await?
+        self.turn(move || some_after(&chain, after, records_max, bytes_max)).await?
     }
 
     /// Hash of the event at `seq`; zeros for 0.
@@ -152,11 +163,16 @@ impl AuditLog {
     }
 }
 
-fn some_after(chain: &Chain, after: u64) -> Result<Vec<Entry>, AuditError> {
+fn some_after(
+    chain: &Chain,
+    after: u64,
+    records_max: usize,
+    bytes_max: usize,
+) -> Result<Vec<Entry>, AuditError> {
     let mut reader = Reader::new(chain.clone());
     let (mut entries, mut bytes) = (Vec::new(), 0);
     for seq in after + 1..=chain.head() {
-        if entries.len() >= AUDIT_CHUNK_MAX_RECORDS || bytes >= AUDIT_CHUNK_MAX_BYTES {
+        if entries.len() >= records_max || bytes >= bytes_max {
             break;
         }
         let entry = reader.entry(seq)?;

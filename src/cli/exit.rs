@@ -74,7 +74,7 @@ impl From<StartError> for Failure {
                 Exit::Config
             }
             StartError::KeyStore(_) => Exit::Data,
-            StartError::Actors(_) => Exit::Internal,
+            StartError::Deliverer(_) | StartError::Actors(_) => Exit::Internal,
             StartError::Store(store) => match store {
                 Store::Locked { .. } => Exit::Busy,
                 Store::Unwritable { .. } => Exit::CannotCreate,

@@ -192,6 +192,7 @@ impl Values {
             self.initial("data_dir", ".authrai".to_owned(), Origin::DevDefault);
             let listen = self.text("listen").to_owned();
             self.initial("metrics.listen", listen, Origin::DevDefault);
+            self.initial("webhooks.allow_private", "true".to_owned(), Origin::DevDefault);
             let plan = match self.text("dev.plan") {
                 "" => "unlimited",
                 named => named,
@@ -292,6 +293,8 @@ fn toml_text<'v>(key: &Key, value: &'v DeValue<'_>) -> Result<&'v str, String> {
     match value {
         DeValue::String(text) if key.quoted => Ok(text),
         DeValue::Integer(number) if !key.quoted && number.radix() == 10 => Ok(number.as_str()),
+        DeValue::Boolean(true) if !key.quoted => Ok("true"),
+        DeValue::Boolean(false) if !key.quoted => Ok("false"),
         DeValue::String(text) => Err(format!("the string {text:?}")),
         DeValue::Integer(number) => Err(format!("the integer {}", number.as_str())),
         DeValue::Float(number) => Err(format!("the float {}", number.as_str())),

@@ -18,7 +18,7 @@ pub use error::{ConfigError, Problem};
 pub use key::{Initial, Key, Origin};
 pub use layers::{Flag, Profile, Resolved, Sources};
 pub use plans::{OfferedPlan, OfferedPlans, PlanName};
-pub use setting::{DnsServers, LogFormat, LogLevel, PublicUrl, Setting};
+pub use setting::{DnsServers, LogFormat, LogLevel, PublicUrl, RetrySchedule, Setting};
 pub use show::{as_json, as_toml, reference};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -100,6 +100,19 @@ settings! {
 
             /// How often a lease is renewed, in milliseconds; at most half its length.
             renew_ms: u64, in (10..=30_000) = "500";
+        }
+
+        /// Webhooks.
+        section webhooks: WebhooksConfig {
+            /// After how many seconds a delivery that failed is tried again, once for each number:
+            /// commas separate them. Up to a fifth is taken off each, so that what failed together
+            /// does not come back together. After the last the delivery has failed.
+            retry_schedule: RetrySchedule = "5,300,1800,7200,18000,36000,50400,72000,86400";
+
+            /// Whether webhooks may go to private, loopback and link-local addresses, and over
+            /// plain http. `authrai dev` lets them. Elsewhere anyone with an API key could make
+            /// this node post into its own network: leave it off.
+            allow_private: bool = "false";
         }
 
         /// Metrics.

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-use crate::{dns::DnsServer, limits};
+use crate::{
+    dns::DnsServer,
+    limits::{self, WEBHOOK_RETRY_STEP_MAX_S, WEBHOOK_RETRY_STEPS_MAX},
+};
 
 /// A type that a configuration key can have.
 pub trait Setting: Sized {
@@ -27,6 +30,40 @@ impl Setting for u64 {
 
     fn parse(text: &str) -> Option<Self> {
         text.parse().ok()
+    }
+}
+
+impl Setting for bool {
+    const EXPECTED: &'static str = "`true` or `false`";
+    const QUOTED: bool = false;
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+/// After how many seconds each further attempt is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetrySchedule(Vec<u64>);
+
+impl RetrySchedule {
+    /// The steps, in seconds.
+    pub fn steps_s(&self) -> &[u64] {
+        &self.0
+    }
+}
+
+impl Setting for RetrySchedule {
+    const EXPECTED: &'static str =
+        "up to 32 whole numbers of seconds, 30 days at most, separated by commas, such as `5,300`";
+
+    fn parse(text: &str) -> Option<Self> {
+        let step = |text: &str| text.trim().parse().ok().filter(|s| *s <= WEBHOOK_RETRY_STEP_MAX_S);
+        let steps: Option<Vec<u64>> = match text.trim() {
+            "" => Some(Vec::new()),
+            some => some.split(',').map(step).collect(),
+        };
+        steps.filter(|steps| steps.len() <= WEBHOOK_RETRY_STEPS_MAX).map(Self)
     }
 }
 

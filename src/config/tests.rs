@@ -77,6 +77,33 @@ fn dev_keeps_its_data_here_and_its_metrics_beside_the_api() {
 }
 
 #[test]
+fn webhooks_go_to_private_addresses_only_in_dev_or_where_somebody_says_so() {
+    let of = |profile, env: &[(&str, &str)]| {
+        sources(profile, None, env).resolve().unwrap().config.webhooks.allow_private
+    };
+    let (on, off) = ("true", "false");
+    assert!(of(Profile::Dev, &[]) && !of(Profile::Serve, &[]));
+    assert!(!of(Profile::Dev, &[("AUTHRAI_WEBHOOKS__ALLOW_PRIVATE", off)]));
+    assert!(of(Profile::Serve, &[("AUTHRAI_WEBHOOKS__ALLOW_PRIVATE", on)]));
+    assert!(
+        resolve("[webhooks]\nallow_private = true", &[]).unwrap().config.webhooks.allow_private
+    );
+}
+
+#[test]
+fn the_schedule_of_retries_is_a_list_of_seconds() {
+    let steps = |text: &str| RetrySchedule::parse(text).map(|schedule| schedule.steps_s().to_vec());
+    assert_eq!(steps("5,300, 1800"), Some(vec![5, 300, 1_800]));
+    assert_eq!(steps(""), Some(vec![]));
+    let many = vec!["1"; 33].join(",");
+    for bad in ["5,", "5;300", "-1", "2592001", "1.5", many.as_str()] {
+        assert_eq!(steps(bad), None, "{bad}");
+    }
+    let config = resolve("[webhooks]\nretry_schedule = \"1,2\"", &[]).unwrap().config;
+    assert_eq!(config.webhooks.retry_schedule.steps_s(), [1, 2]);
+}
+
+#[test]
 fn what_is_wrong_is_named_with_its_place_and_what_is_right() {
     type Case = (&'static str, &'static [(&'static str, &'static str)], &'static str);
     let cases: &[Case] = &[

@@ -169,8 +169,7 @@ impl State {
         Usage {
             agents: agents.map(|ids| ids.len() as u64).sum(),
             tokens_this_month: self.tokens_in(org, Period::of(at)),
-            // There are no webhook endpoints yet.
-            webhooks: 0,
+            webhooks: self.webhooks_of_org(org) as u64,
         }
     }
 

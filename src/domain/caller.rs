@@ -56,7 +56,7 @@ impl Rule {
     const fn of(action: &Action) -> Self {
         use Permission::{
             AgentsWrite, ApiKeysWrite, ApprovalsWrite, BillingWrite, DomainsWrite, PoliciesWrite,
-            TokensIssue, TokensRevoke,
+            TokensIssue, TokensRevoke, WebhooksWrite,
         };
         match action {
             Action::CreateOrganization(_) | Action::CreateOperatorKey(_) => {
@@ -86,6 +86,12 @@ impl Rule {
             Action::RegisterSigningKey(_) | Action::TouchApiKeys(_) | Action::Tick(()) => {
                 Self { node: true, ..Self::NOBODY }
             }
+            Action::CreateWebhook(_)
+            | Action::UpdateWebhook(_)
+            | Action::DeleteWebhook(_)
+            | Action::RotateWebhookSecret(_)
+            | Action::RetryDelivery(_) => Self::tenant(WebhooksWrite),
+            Action::RecordDeliveries(_) => Self { node: true, ..Self::NOBODY },
             Action::CreateDomain(_) | Action::DeleteDomain(_) => Self::tenant(DomainsWrite),
             Action::RecordDomainCheck(_) => Self { node: true, ..Self::tenant(DomainsWrite) },
             Action::SetPlans(_) => Self { node: true, setup: true, ..Self::NOBODY },

@@ -13,6 +13,9 @@ use super::{
     Millis, OperatorKeyId, OrgId, Permissions, PolicyId, Seconds, Seen, SigningKeyId, TokenId,
     Verdict,
 };
+use super::{
+    CreateWebhook, RecordDeliveries, RetryDelivery, RotateWebhookSecret, UpdateWebhook, WebhookId,
+};
 use super::{IdempotencyClaim, Plan};
 use crate::codec::stored_enum;
 
@@ -100,6 +103,18 @@ stored_enum! {
         81 => Disapprove(ApprovalId),
         /// Time passes: what has expired is pruned. Bookkeeping, proposed when some is due.
         60 => Tick(()),
+        /// New webhook endpoint.
+        100 => CreateWebhook(CreateWebhook),
+        /// Changed, enabled or disabled webhook endpoint.
+        101 => UpdateWebhook(UpdateWebhook),
+        /// Webhook endpoint gone for good.
+        102 => DeleteWebhook(WebhookId),
+        /// New signing secret for a webhook endpoint.
+        103 => RotateWebhookSecret(RotateWebhookSecret),
+        /// What came of deliveries: bookkeeping.
+        104 => RecordDeliveries(RecordDeliveries),
+        /// Another attempt at a delivery, now.
+        105 => RetryDelivery(RetryDelivery),
         /// New domain.
         120 => CreateDomain(CreateDomain),
         /// Domain gone for good.

@@ -8,6 +8,7 @@ use super::{
     OperatorKey, Organization, Policy, PolicyId, RuleRef, Seconds, SigningKey, SigningKeyId,
     Tenant, ThrottleKey, Throttled, TokenDetails, TokenId, Window,
 };
+use super::{Outbox, Webhook, WebhookId};
 
 use imbl::OrdMap;
 
@@ -197,6 +198,22 @@ pub enum Fact {
     PreviousSecretForgotten(ApiKeyId),
     /// Bookkeeping, not audited: what stood for a stopped secret has been remembered long enough.
     RetiredSecretForgotten(Hash),
+    /// `webhook.created`: the endpoint, and where it starts.
+    WebhookCreated(Arc<Webhook>, Arc<Outbox>),
+    /// `webhook.updated`: the endpoint as it is now, and the names of the fields that changed.
+    WebhookUpdated(Arc<Webhook>, Vec<&'static str>),
+    /// `webhook.enabled`: the endpoint as it is now, and what it was sent and is owed.
+    WebhookEnabled(Arc<Webhook>, Arc<Outbox>),
+    /// `webhook.disabled`: the endpoint as it is now.
+    WebhookDisabled(Arc<Webhook>),
+    /// `webhook.secret_rotated`: the endpoint as it is now.
+    WebhookSecretRotated(Arc<Webhook>),
+    /// `webhook.deleted`: the endpoint as it last was, and when it went.
+    WebhookDeleted(Arc<Webhook>, Millis),
+    /// Bookkeeping, not audited: what an endpoint was sent and is owed, as it is now.
+    DeliveriesRecorded(WebhookId, Arc<Outbox>),
+    /// Bookkeeping, not audited: a rotated endpoint's old secret has stopped.
+    PreviousSigningSecretForgotten(WebhookId),
     /// `domain.created`
     DomainCreated(Arc<DnsDomain>),
     /// `domain.verified`: the domain as it is now.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Actor, Agent, ApiKey, DnsDomain, Fact, LiveToken, Millis, OperatorKey, Organization,
-    SigningKey, Subject, TokenDetails, plan_data, policy_data,
+    SigningKey, Subject, TokenDetails, plan_data, policy_data, webhook_data,
 };
 use crate::rfc3339;
 
@@ -47,6 +47,12 @@ impl Fact {
             Self::SigningKeyRevoked(_) => "signing_key.revoked",
             Self::OperatorKeyCreated(_) => "operator_key.created",
             Self::OperatorKeyDeleted(..) => "operator_key.deleted",
+            Self::WebhookCreated(..) => "webhook.created",
+            Self::WebhookUpdated(..) => "webhook.updated",
+            Self::WebhookEnabled(..) => "webhook.enabled",
+            Self::WebhookDisabled(_) => "webhook.disabled",
+            Self::WebhookSecretRotated(_) => "webhook.secret_rotated",
+            Self::WebhookDeleted(..) => "webhook.deleted",
             Self::DomainCreated(_) => "domain.created",
             Self::DomainVerified(_) => "domain.verified",
             Self::DomainFailed(_) => "domain.failed",
@@ -68,6 +74,8 @@ impl Fact {
             | Self::NonceUsed { .. }
             | Self::NonceForgotten(..)
             | Self::DeclinedForgotten(_)
+            | Self::DeliveriesRecorded(..)
+            | Self::PreviousSigningSecretForgotten(_)
             | Self::RetiredSecretForgotten(_)
             | Self::DomainChecked(_)
             | Self::AnswerRemembered(..)
@@ -164,6 +172,16 @@ impl Fact {
             | Self::SigningKeyRetired(key)
             | Self::SigningKeyRevoked(key) => signing_key(key),
             Self::OperatorKeyCreated(key) | Self::OperatorKeyDeleted(key, _) => operator_key(key),
+            Self::WebhookCreated(webhook, _) | Self::WebhookDeleted(webhook, _) => {
+                webhook_data::webhook(webhook)
+            }
+            Self::WebhookUpdated(webhook, changed) => {
+                only(webhook_data::webhook(webhook), changed, "webhook_id")
+            }
+            Self::WebhookEnabled(webhook, _) | Self::WebhookDisabled(webhook) => {
+                webhook_data::status(webhook)
+            }
+            Self::WebhookSecretRotated(webhook) => webhook_data::rotation(webhook),
             Self::PlansSet(plans) => plan_data::catalogue(plans),
             Self::PlanUpgraded { from, to, .. } | Self::PlanDowngraded { from, to, .. } => {
                 plan_data::change(from, to)
@@ -181,6 +199,8 @@ impl Fact {
             | Self::NonceUsed { .. }
             | Self::NonceForgotten(..)
             | Self::DeclinedForgotten(_)
+            | Self::DeliveriesRecorded(..)
+            | Self::PreviousSigningSecretForgotten(_)
             | Self::RetiredSecretForgotten(_)
             | Self::DomainChecked(_)
             | Self::AnswerRemembered(..)

@@ -26,6 +26,7 @@ pub(super) fn tick(state: &State, at: Millis) -> Decision {
         .chain(state.ended_windows(at))
         .chain(state.stale_nonces(at))
         .chain(state.old_declined(at))
+        .chain(state.stopped_signing_secrets(at))
         .chain(state.old_answers(at))
         .map(system)
         .chain(state.due_approvals(at))
@@ -62,6 +63,7 @@ impl State {
             || self.old_declined(at).next().is_some()
             || self.old_answers(at).next().is_some()
             || self.due_approvals(at).next().is_some()
+            || self.stopped_signing_secrets(at).next().is_some()
             || self.signing_keys.values().any(|key| is_forgettable(key, at))
     }
 

@@ -115,6 +115,14 @@ id!(
     /// An audit event: `evt_…`.
     EventId, "evt"
 );
+id!(
+    /// A webhook endpoint: `wh_…`.
+    WebhookId, "wh"
+);
+id!(
+    /// A delivery of an event to a webhook endpoint: `dlv_…`.
+    DeliveryId, "dlv"
+);
 
 id!(
     /// A domain of an organisation: `dom_…`.

@@ -15,9 +15,11 @@ mod caller;
 mod change;
 mod command;
 mod declined;
+mod delivery;
 mod dns_domain;
 mod event;
 mod event_data;
+mod event_names;
 mod expiry;
 mod id;
 mod merge;
@@ -38,6 +40,9 @@ mod throttle;
 mod token;
 mod token_lists;
 mod token_request;
+mod webhook;
+mod webhook_command;
+mod webhook_data;
 
 mod billing;
 mod idempotency;
@@ -49,8 +54,10 @@ pub use agent::{Agent, AgentStatus};
 pub use api_key::{ApiKey, PreviousSecret};
 pub use approval::{Approval, ApprovalStatus};
 pub use command::*;
+pub use delivery::{Delivery, DeliveryFault, DeliveryStatus, OpenRetry, Outbox, Progress};
 pub use dns_domain::{DnsDomain, DomainStatus, Seen};
 pub use event::{Denial, DenialReason, Event, Fact, Subject};
+pub use event_names::{EVENT_NAMES, is_known as is_event_name};
 pub use id::*;
 pub use operator_key::OperatorKey;
 pub use organization::{DefaultEffect, Organization};
@@ -66,6 +73,10 @@ pub use state::{Decision, Head, State};
 pub use throttle::{Counted, ThrottleKey, Window};
 pub use token::{LiveToken, TokenDetails};
 pub use token_lists::TokenLists;
+pub use webhook::{
+    DisabledReason, EVERY_EVENT, PastChoice, PreviousSigningSecret, SealedSecret, Webhook,
+};
+pub use webhook_command::*;
 
 pub use billing::{Excess, PlanLimitReached, PlanTooSmall, TokenCount, Usage};
 pub use idempotency::{Answered, IdempotencyClaim, IdempotencyRecord, Remembered};

@@ -9,6 +9,7 @@ use super::{
     Agent, AgentId, ApiKey, Approval, DnsDomain, Millis, OperatorKey, Organization, Policy,
     Refusal, RuleRef, Seconds, SigningKey, TokenDetails, TokenId,
 };
+use super::{Delivery, Webhook};
 use crate::codec::stored_enum;
 
 stored_enum! {
@@ -47,6 +48,10 @@ stored_enum! {
         15 => ApprovalPending(Arc<Approval>),
         /// Refused, and yet something happened: the request's nonce is used up.
         16 => Refused(Refusal),
+        /// The webhook endpoint as it is now.
+        30 => Webhook(Arc<Webhook>),
+        /// The delivery as it is now.
+        31 => Delivery(Arc<Delivery>),
         /// The domain as it is now.
         35 => Domain(Arc<DnsDomain>),
         /// The request was carried out before; what it was answered.

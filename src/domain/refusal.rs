@@ -26,6 +26,10 @@ stored_enum! {
         7 => Policy(()),
         /// An approval.
         8 => Approval(()),
+        /// A webhook endpoint.
+        9 => Webhook(()),
+        /// A delivery to a webhook endpoint.
+        12 => Delivery(()),
         /// A domain.
         10 => Domain(()),
     }
@@ -84,6 +88,10 @@ stored_enum! {
         19 => ApprovalElsewhere(()),
         /// All active policies together would take more than so many steps to evaluate.
         20 => PoliciesTooExpensive(u64),
+        /// The webhook endpoint is disabled.
+        30 => WebhookDisabled(()),
+        /// The webhook endpoint's secret was rotated meanwhile.
+        31 => WebhookSecretMoved(()),
         /// The organisation has this domain already.
         35 => DomainListed(DomainId),
         /// Another organisation has proved this domain to be its own.

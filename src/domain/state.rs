@@ -19,6 +19,7 @@ use super::{
     token, token_request,
 };
 use super::{IdempotencyRecord, Plan, Remembered, TokenCount, billing, idempotency, plan};
+use super::{Outbox, Webhook, WebhookId, delivery, webhook};
 
 /// The end of an audit chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +112,14 @@ pub struct State {
     pub nonce_ends: OrdSet<(Millis, AgentId, Hash)>,
     /// The end of every audit chain.
     pub heads: OrdMap<Tenant, Head>,
+    /// Webhook endpoints by id.
+    pub webhooks: OrdMap<WebhookId, Arc<Webhook>>,
+    /// Webhook endpoints of each tenant.
+    pub webhooks_by_tenant: OrdMap<Tenant, OrdSet<WebhookId>>,
+    /// What each endpoint was sent and is owed.
+    pub outboxes: OrdMap<WebhookId, Arc<Outbox>>,
+    /// Rotated endpoints by the time at which their old secret stops.
+    pub previous_signing_secrets: OrdSet<(Millis, WebhookId)>,
     /// Domains by id.
     pub domains: OrdMap<DomainId, Arc<DnsDomain>>,
     /// Domains of each organisation.
@@ -205,6 +214,12 @@ impl State {
             Action::CreateOperatorKey(new) => operator_key::create(self, at, caller, new),
             Action::DeleteOperatorKey(id) => operator_key::delete(self, at, *id),
             Action::Tick(()) => Ok(expiry::tick(self, at)),
+            Action::CreateWebhook(new) => webhook::create(self, at, caller, new),
+            Action::UpdateWebhook(change) => webhook::update(self, at, caller, change),
+            Action::DeleteWebhook(id) => webhook::delete(self, at, caller, *id),
+            Action::RotateWebhookSecret(change) => webhook::rotate_secret(self, at, caller, change),
+            Action::RecordDeliveries(told) => delivery::record(self, at, told),
+            Action::RetryDelivery(asked) => delivery::retry(self, at, caller, *asked),
             Action::CreateDomain(new) => dns_domain::create(self, at, caller, new),
             Action::DeleteDomain(id) => dns_domain::delete(self, caller, *id),
             Action::RecordDomainCheck(check) => dns_domain::record_check(self, at, caller, check),
@@ -300,6 +315,16 @@ impl State {
                 self.retire_secret(key.secret_hash, *at);
             }
             Fact::RetiredSecretForgotten(hash) => self.forget_retired_secret(*hash),
+            Fact::WebhookCreated(webhook, outbox) | Fact::WebhookEnabled(webhook, outbox) => {
+                self.put_webhook(Arc::clone(webhook));
+                self.put_outbox(webhook.id, Arc::clone(outbox));
+            }
+            Fact::WebhookUpdated(webhook, _)
+            | Fact::WebhookDisabled(webhook)
+            | Fact::WebhookSecretRotated(webhook) => self.put_webhook(Arc::clone(webhook)),
+            Fact::WebhookDeleted(webhook, at) => self.drop_webhook(webhook.id, *at),
+            Fact::DeliveriesRecorded(id, outbox) => self.put_outbox(*id, Arc::clone(outbox)),
+            Fact::PreviousSigningSecretForgotten(id) => self.forget_previous_signing_secret(*id),
             Fact::DomainCreated(domain)
             | Fact::DomainVerified(domain)
             | Fact::DomainFailed(domain)

@@ -1,12 +1,15 @@
 //! Reading a snapshot back. Everything is checked: order, references, counts, the end of the
 //! stream. What this program would not have written is refused, never skipped.
 
-use std::io::{BufReader, ErrorKind, Read};
+use std::{
+    io::{BufReader, ErrorKind, Read},
+    sync::Arc,
+};
 
 use super::snapshot::{BUFFER_BYTES, MAGIC, Record};
 use crate::{
     codec,
-    domain::{DomainStatus, Organization, State},
+    domain::{DomainStatus, Organization, Outbox, State},
 };
 
 /// Longest record, in bytes.
@@ -186,6 +189,26 @@ impl Restore {
                 state.put_nonce(agent, nonce, until);
             }
             Record::Declined((id, reason, until)) => state.put_declined(id, reason, until),
+            Record::Webhook(webhook) => {
+                let org = state.organizations.contains_key(&webhook.tenant.org);
+                check(org, "a webhook of an unknown organization")?;
+                state.put_webhook(webhook);
+            }
+            Record::OutboxProgress((id, progress)) => {
+                check(state.webhooks.contains_key(&id), "progress of an unknown webhook")?;
+                let outbox = Outbox { progress, ..Outbox::starting_after(0) };
+                state.put_outbox(id, Arc::new(outbox));
+            }
+            Record::OpenRetry((id, seq, retry)) => {
+                check(state.outboxes.contains_key(&id), "a retry for an unknown webhook")?;
+                state.change_outbox(id, |outbox| {
+                    outbox.open.insert(seq, retry);
+                });
+            }
+            Record::Delivery((id, _, delivery)) => {
+                check(state.outboxes.contains_key(&id), "a delivery to an unknown webhook")?;
+                state.change_outbox(id, |outbox| outbox.log.push_back(delivery));
+            }
             Record::Domain(domain) => {
                 let org = state.organizations.contains_key(&domain.org);
                 check(org, "a domain of an unknown organization")?;
@@ -237,6 +260,10 @@ fn place(state: &State, record: &Record) -> Place {
         Record::Approval(approval) => (23, approval.id.0.to_vec()),
         Record::Nonce((agent, nonce, _)) => (24, [agent.0.as_slice(), nonce].concat()),
         Record::Declined((id, ..)) => (25, id.to_vec()),
+        Record::Webhook(webhook) => (30, webhook.id.0.to_vec()),
+        Record::OutboxProgress((id, _)) => (31, id.0.to_vec()),
+        Record::OpenRetry((id, seq, _)) => (32, [id.0.as_slice(), &seq.to_be_bytes()].concat()),
+        Record::Delivery((id, place, _)) => (33, [id.0.as_slice(), &place.to_be_bytes()].concat()),
         Record::Domain(domain) => (40, domain.id.0.to_vec()),
         Record::Plan(plan) => (45, plan.name.as_bytes().to_vec()),
         Record::TokenCount((org, _)) => (46, org.0.to_vec()),

@@ -20,6 +20,7 @@ use crate::{
         OperatorKey, Organization, Policy, SigningKey, State, Tenant, ThrottleKey, TokenDetails,
         TokenId, Window,
     },
+    domain::{Delivery, OpenRetry, Progress, Webhook, WebhookId},
 };
 
 /// What every snapshot starts with; the last byte is the version of the framing.
@@ -68,6 +69,14 @@ stored_enum! {
         24 => Nonce((AgentId, Hash, Millis)),
         /// A token request that was declined lately, why, and until when that is remembered.
         25 => Declined(([u8; 16], DenialReason, Millis)),
+        /// A webhook endpoint.
+        30 => Webhook(Arc<Webhook>),
+        /// How far an endpoint has come.
+        31 => OutboxProgress((WebhookId, Progress)),
+        /// What an endpoint is owed.
+        32 => OpenRetry((WebhookId, u64, OpenRetry)),
+        /// A delivery of an endpoint's log, and its place there.
+        33 => Delivery((WebhookId, u32, Arc<Delivery>)),
         /// A domain.
         40 => Domain(Arc<DnsDomain>),
         /// A plan.
@@ -118,6 +127,7 @@ fn records(state: &State) -> impl Iterator<Item = Record> {
         .chain(state.token_lists.iter().cloned().map(Record::ListedToken))
         .chain(state.heads.iter().map(|(chain, head)| Record::Head((*chain, *head))))
         .chain(policy_records(state))
+        .chain(webhook_records(state))
         .chain(state.domains.values().cloned().map(Record::Domain))
         .chain(plan_records(state))
 }
@@ -143,6 +153,20 @@ fn policy_records(state: &State) -> impl Iterator<Item = Record> {
         .chain(state.approvals.values().cloned().map(Record::Approval))
         .chain(nonces.map(Record::Nonce))
         .chain(declined.map(Record::Declined))
+}
+
+fn webhook_records(state: &State) -> impl Iterator<Item = Record> {
+    let outboxes = || state.outboxes.iter().map(|(id, outbox)| (*id, outbox));
+    let progress = outboxes().map(|(id, outbox)| (id, outbox.progress.clone()));
+    let open = outboxes().flat_map(|(id, outbox)| {
+        outbox.open.iter().map(move |(seq, retry)| Record::OpenRetry((id, *seq, *retry)))
+    });
+    let log = outboxes().flat_map(|(id, outbox)| {
+        let placed = (0u32..).zip(outbox.log.iter());
+        placed.map(move |(place, delivery)| Record::Delivery((id, place, Arc::clone(delivery))))
+    });
+    let webhooks = state.webhooks.values().cloned().map(Record::Webhook);
+    webhooks.chain(progress.map(Record::OutboxProgress)).chain(open).chain(log)
 }
 
 fn write_record(out: &mut impl Write, record: &Record) -> io::Result<()> {

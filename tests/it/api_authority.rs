@@ -36,6 +36,7 @@ fn path(route: &Route) -> String {
         Some("tokens") => "tok",
         Some("api-keys") => "key",
         Some("organizations") => "org",
+        Some("webhooks") => "wh",
         Some("policies") => "pol",
         Some("approvals") => "apr",
         Some("domains") => "dom",

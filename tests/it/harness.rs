@@ -233,7 +233,8 @@ impl TestNode {
     /// The same, with these configuration keys set.
     pub async fn restart_with(self, settings: &[(&str, &str)]) -> Self {
         let Self { server, api, operator, folder } = self;
-        server.stop().await.expect("stopped");
+        // Stopping and starting are large futures, which every test would hold.
+        Box::pin(server.stop()).await.expect("stopped");
         let (server, _) = open(folder.path(), settings).await;
         let (api_key, operator_key) = (api.key.expect("a key"), operator.key.expect("a key"));
         Self::serve(server, folder, api_key, operator_key).await
@@ -280,7 +281,7 @@ async fn open(folder: &Path, settings: &[(&str, &str)]) -> (Server, Config) {
         .collect();
     let sources = Sources { profile: Profile::Dev, file: None, env: Vec::new(), flags };
     let config = sources.resolve().expect("a configuration").config;
-    (Server::start(&config, Founding::Allowed).await.expect("a node"), config)
+    (Box::pin(Server::start(&config, Founding::Allowed)).await.expect("a node"), config)
 }
 
 /// `authrai dev` as a process of its own.

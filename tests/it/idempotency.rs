@@ -50,6 +50,8 @@ async fn every_route_that_makes_something_makes_it_once_and_answers_the_same() {
     let rotated = text(&node.api.post("/v1/api-keys", &key).await.expect(201), "id");
     let policy = json!({"name": "p", "rules": [{"effect": "allow"}]});
     let token = json!({"agent_id": agent, "scope": ["a"]});
+    let hook = json!({"url": "http://127.0.0.1:9/", "events": ["*"], "description": "d"});
+    let webhook = text(&node.api.post("/v1/webhooks", &hook).await.expect(201), "id");
     let mut tried = BTreeSet::new();
     for (caller, route, id, body) in [
         (&node.api, "/v1/agents", "", Some(an_agent())),
@@ -57,6 +59,8 @@ async fn every_route_that_makes_something_makes_it_once_and_answers_the_same() {
         (&node.api, "/v1/policies", "", Some(policy)),
         (&node.api, "/v1/domains", "", Some(json!({"domain": "a.example"}))),
         (&node.api, "/v1/api-keys", "", Some(key.clone())),
+        (&node.api, "/v1/webhooks", "", Some(hook)),
+        (&node.api, "/v1/webhooks/{id}/rotate-secret", webhook.as_str(), None),
         (&node.api, "/v1/agents/{id}/rotate-key", agent.as_str(), None),
         (&node.api, "/v1/api-keys/{id}/rotate", rotated.as_str(), None),
         (&node.operator, "/v1/organizations", "", Some(json!({"name": "c"}))),
@@ -68,7 +72,7 @@ async fn every_route_that_makes_something_makes_it_once_and_answers_the_same() {
         let again = post(caller, &path, body.as_ref(), "once").await;
         assert_replayed(&first, &again);
         if let Some(mut changed) = body.clone() {
-            let fields = ["name", "domain", "intent"];
+            let fields = ["name", "domain", "description", "intent"];
             let field = fields.into_iter().find(|name| changed[name].is_string());
             changed[field.unwrap_or("intent")] = json!("b.example");
             let reused = post(caller, &path, Some(&changed), "once").await;

@@ -18,8 +18,11 @@ mod harness;
 mod policies;
 mod process;
 mod readme;
+mod receiver;
 mod signatures;
 mod tidy;
+mod webhook_crash;
+mod webhooks;
 
 mod billing;
 mod idempotency;

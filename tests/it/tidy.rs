@@ -29,6 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("secrets", &["codec"]),
     ("domain", &["token", "codec"]),
     ("verify", &["domain", "token"]),
+    ("webhooks", &["domain", "secrets"]),
     ("policy", &["domain", "token"]),
     ("signature", &[]),
     ("audit/chain", &["domain", "token"]),
@@ -38,7 +39,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "actors",
         &[
             "cluster", "machine", "audit", "verify", "policy", "dns", "domain", "token", "secrets",
-            "codec", "clock", "gate", "mint",
+            "codec", "clock", "gate", "mint", "webhooks",
         ],
     ),
     ("setup", &["actors", "domain", "mint", "secrets", "verify"]),
@@ -62,13 +63,14 @@ const ROOMS: &[(&str, &[&str])] = &[
             "signature",
             "token",
             "verify",
+            "webhooks",
         ],
     ),
     (
         "server",
         &[
             "actors", "api", "audit", "clock", "cluster", "codec", "config", "dns", "domain",
-            "effects", "machine", "mint", "secrets", "token", "verify",
+            "effects", "machine", "mint", "secrets", "token", "verify", "webhooks",
         ],
     ),
     (

@@ -83,7 +83,8 @@ def dns():
         yield "127.0.0.1:%d" % server.getsockname()[1]
 
 
-@pytest.fixture(scope="session")
+# A node for each file: what one file does to its keys is no other's trouble.
+@pytest.fixture(scope="module")
 def node(tmp_path_factory, dns):
     folder = tmp_path_factory.mktemp("node")
     out, log = folder / "out", folder / "log"

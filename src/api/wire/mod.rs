@@ -17,6 +17,7 @@ mod public_key;
 pub mod simulation;
 pub mod token;
 pub mod verdict;
+pub mod webhook;
 
 use serde::Serialize;
 use utoipa::ToSchema;

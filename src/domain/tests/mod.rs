@@ -3,16 +3,19 @@
 mod agent;
 mod api_key;
 mod caller;
+mod delivery;
 pub(crate) mod dns_domain;
 mod event;
 mod expiry;
 pub(crate) mod golden;
 pub(crate) mod golden_policy;
+pub(crate) mod golden_webhook;
 mod operator_key;
 mod organization;
 mod policy;
 mod signing_key;
 mod token;
+mod webhook;
 pub(crate) mod world;
 
 mod billing;

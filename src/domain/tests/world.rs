@@ -227,6 +227,11 @@ impl World {
         let decision = self.state.decide(self.state.clock, command)?;
         for event in &decision.events {
             self.state.evolve(event);
+            if event.fact.name().is_some() {
+                // Linking is the machine's work; here a place in the chain is enough.
+                let head = self.state.heads.entry(event.chain).or_insert(Head::START);
+                head.seq += 1;
+            }
         }
         let names = decision.events.iter().map(|event| event.fact.name().unwrap_or("-")).collect();
         Ok((decision.outcome, names))

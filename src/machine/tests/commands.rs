@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use super::{domain_commands, plan_commands};
+use super::{domain_commands, plan_commands, webhook_commands};
 use crate::domain::{tests::world::*, *};
 
 /// A command, and how far the leader's clock jumps before it.
@@ -61,7 +61,7 @@ impl Step {
                 *hash = some.copied().unwrap_or(*hash);
             }
             Action::RecordDomainCheck(check) => domain_commands::look_at_some(state, check),
-            _ => {}
+            other => webhook_commands::made_to_fit(state, other),
         }
         command
     }
@@ -408,6 +408,7 @@ fn asked_by(action: Action) -> impl Strategy<Value = (Actor, Action)> {
         Action::TouchApiKeys(_)
         | Action::RegisterSigningKey(_)
         | Action::RetireSigningKey(_)
+        | Action::RecordDeliveries(_)
         | Action::SetPlans(_)
         | Action::Tick(()) => vec![NODE],
         Action::RecordDomainCheck(_) => vec![ALICE, BOB, NODE],
@@ -421,11 +422,13 @@ pub(super) fn step() -> BoxedStrategy<Step> {
     let action = prop_oneof![
         1 => organizations().boxed(),
         3 => api_keys().boxed(),
-        6 => agents().boxed(),
+        8 => agents().boxed(),
         9 => issue().boxed(),
         4 => policies().boxed(),
         12 => approvals().boxed(),
         7 => others().boxed(),
+        8 => webhook_commands::webhooks().boxed(),
+        6 => webhook_commands::outcomes().boxed(),
         8 => domain_commands::domains().boxed(),
         3 => plan_commands::plans().boxed(),
     ];

@@ -9,8 +9,11 @@ use super::super::{
 use crate::{
     codec,
     domain::{
-        Counted, DenialReason, Head, Outcome, Refusal, Tenant, Window,
-        tests::{dns_domain::a_domain, golden::*, golden_plans::*, golden_policy::*, world::*},
+        Counted, DenialReason, Head, OpenRetry, Outcome, Refusal, Tenant, WebhookId, Window,
+        tests::{
+            dns_domain::a_domain, golden::*, golden_plans::*, golden_policy::*, golden_webhook::*,
+            world::*,
+        },
     },
 };
 
@@ -101,6 +104,22 @@ fn every_snapshot_record_keeps_its_meaning() {
         (
             Record::Declined(([1; 16], DenialReason::Throttled(a_throttled()), 3)),
             "011901010101010101010101010101010101020000000000000000000000000000000102030403",
+        ),
+        (
+            Record::Webhook(Arc::new(a_webhook())),
+            "011e00000000000000000000000000000001000000000000000000000000000000010101750201610162010101630901016402010301010104050102060708",
+        ),
+        (
+            Record::OutboxProgress((WebhookId::from_ulid(1), a_progress())),
+            "011f00000000000000000000000000000001010203040105",
+        ),
+        (
+            Record::OpenRetry((WebhookId::from_ulid(1), 2, OpenRetry { attempts: 3, due_at: 4 })),
+            "012000000000000000000000000000000001020304",
+        ),
+        (
+            Record::Delivery((WebhookId::from_ulid(1), 2, Arc::new(a_delivery()))),
+            "01210000000000000000000000000000000102000000000000000000000000000000010200000000000000000000000000000003016101040501060701c80102010162",
         ),
         (
             Record::Domain(Arc::new(a_domain())),

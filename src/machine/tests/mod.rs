@@ -7,6 +7,7 @@ mod golden;
 mod memory;
 mod plan_commands;
 mod restore;
+mod webhook_commands;
 
 use authrai_cluster::{Applied, Machine, Record, Stamp};
 
