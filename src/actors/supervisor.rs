@@ -177,6 +177,8 @@ impl Children {
         let Settings { resolver, recheck_domains_every, plans, .. } = settings;
         let signer = Arc::new(ArcSwapOption::empty());
         let applied = handle.applied_watch();
+        let leader = handle.clone();
+        let leads: Arc<dyn Fn() -> bool + Send + Sync> = Arc::new(move || leader.leads());
         let may_serve: Arc<dyn Fn() -> bool + Send + Sync> = Arc::new(move || handle.may_serve());
         let policies = policies::Arguments {
             views: views.clone(),
@@ -210,7 +212,7 @@ impl Children {
                 keys: settings.key_file,
                 deliverer: settings.deliverer,
                 schedule: settings.retry_schedule,
-                may_deliver: Arc::clone(&may_serve),
+                may_deliver: Arc::clone(&leads),
             }),
             webhooks_slot: Slot::default(),
             policies,
@@ -221,13 +223,13 @@ impl Children {
                 views: views.clone(),
                 key_use: key_use.clone(),
                 plans,
-                may_serve: Arc::clone(&may_serve),
+                may_serve,
             },
             rechecks: domains::Arguments {
                 node,
                 looker: Looker { resolver, proposals: proposals.clone(), views },
                 every: recheck_domains_every,
-                may_serve,
+                may_serve: leads,
             },
         }
     }

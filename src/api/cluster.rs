@@ -27,6 +27,7 @@ use super::{
     },
 };
 use crate::{
+    actors::Done,
     domain::{self, Action, OperatorKeyId, Outcome, SigningKeyId},
     limits,
 };
@@ -72,11 +73,11 @@ async fn remove_node(
     _: Operator,
     State(app): State<App>,
     Path(id): Path<String>,
-) -> Answer<Json<ChangedMember>> {
+) -> Answer<Written<ChangedMember>> {
     let node_id = id.parse().map_err(|_| no_member(&id))?;
     let removed = app.handle.remove_member(node_id, change_within()).await;
     removed.map_err(|error| not_changed(&error, node_id))?;
-    Ok(Json(ChangedMember { node_id }))
+    changed(&app, node_id).await
 }
 
 /// Make a node the leader
@@ -93,10 +94,19 @@ async fn transfer_leader(
     _: Operator,
     State(app): State<App>,
     JsonBody(TransferLeader { node_id }): JsonBody<TransferLeader>,
-) -> Answer<Json<ChangedMember>> {
+) -> Answer<Written<ChangedMember>> {
     let led = app.handle.transfer_leader(node_id, change_within()).await;
     led.map_err(|error| not_changed(&error, node_id))?;
-    Ok(Json(ChangedMember { node_id }))
+    changed(&app, node_id).await
+}
+
+/// The answer once a change is done. Its place in the log is the leader's to tell: this node may
+/// not have applied it yet, and one that was removed just now never will.
+async fn changed(app: &App, node_id: u64) -> Answer<Written<ChangedMember>> {
+    let within = Duration::from_millis(limits::PROPOSAL_DEADLINE_MS);
+    let index = app.handle.read_index(within).await;
+    let index = index.unwrap_or_else(|_| app.handle.applied_index());
+    Ok(Written::ok(Done { index, value: ChangedMember { node_id }, replayed: false }))
 }
 
 const fn change_within() -> Duration {
