@@ -8,7 +8,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{Caller, client, until};
+use crate::{
+    harness::{Caller, client, until},
+    receiver::{Receiver, register},
+};
 
 /// A cluster that ends with the test.
 struct Script<'a> {
@@ -22,6 +25,8 @@ impl Script<'_> {
             .args(["--data-dir", self.dir.to_str().expect("a name")])
             .args(more)
             .env("AUTHRAI_BIN", env!("CARGO_BIN_EXE_authrai"))
+            // The receivers of the tests are on loopback.
+            .env("AUTHRAI_WEBHOOKS__ALLOW_PRIVATE", "true")
             .output()
             .expect("bash runs")
     }
@@ -51,6 +56,11 @@ fn a_base_port() -> u16 {
         .step_by(7)
         .find(|base| (0..3).all(|n| free(base + n) && free(base + 100 + n)))
         .expect("free ports")
+}
+
+fn kill(written: &Value, node: usize) {
+    let pid = written["nodes"][node]["pid"].to_string();
+    assert!(Command::new("kill").args(["-9", &pid]).status().expect("kill runs").success());
 }
 
 fn caller(written: &Value, node: usize, key: &str) -> Caller {
@@ -83,8 +93,7 @@ async fn a_cluster_of_processes_serves_on_when_its_leader_is_killed() {
 
     // The leader dies without a word; the others verify on, and soon write.
     let dead = until("a leader", || leader(&operator[0])).await;
-    let pid = written["nodes"][dead]["pid"].to_string();
-    assert!(Command::new("kill").args(["-9", &pid]).status().expect("kill runs").success());
+    kill(&written, dead);
     let alive: Vec<_> = (0..3).filter(|node| *node != dead).collect();
     for node in &alive {
         assert_eq!(api[*node].verdict(&token).await, "valid", "a lease outlives the leader");
@@ -114,4 +123,51 @@ async fn a_cluster_of_processes_serves_on_when_its_leader_is_killed() {
     let nobody = json!({"node_id": 99});
     let refused = operator[alive[1]].post("/v1/cluster/leader", &nobody).await;
     refused.expect_problem(404, "not_found");
+}
+
+/// How many events are made before the leader dies, and as many after.
+const EVENTS: usize = 30;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_delivered_once_by_the_node_that_leads() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let script = Script { dir: dir.path(), base: a_base_port() };
+    let written = script.start();
+    let api: Vec<_> = (0..3).map(|node| caller(&written, node, "api_key")).collect();
+    let operator = caller(&written, 0, "operator_key");
+    let receiver = Receiver::start().await;
+    let (webhook, secret) = register(&api[1], &receiver.url(), &["agent.created"]).await;
+    for n in 0..EVENTS {
+        api[n % 3].agent("told of").await;
+    }
+    let arrived = receiver.until_arrived(EVENTS).await;
+    assert!(arrived.iter().all(|one| one.is_signed_with(&secret)));
+    until("the deliveries to be recorded", || async {
+        let path = format!("/v1/webhooks/{webhook}/deliveries?limit=1");
+        let recorded = api[1].get(&path).await.expect(200);
+        (recorded["total"] == EVENTS).then_some(())
+    })
+    .await;
+
+    // Whoever leads next goes on where the dead one ended.
+    let dead = until("a leader", || leader(&operator)).await;
+    kill(&written, dead);
+    let alive = &api[(dead + 1) % 3];
+    let body = json!({"name": "told of", "owner": "o"});
+    until("a new leader writes", || async {
+        alive.post("/v1/agents", &body).await.status.is_success().then_some(())
+    })
+    .await;
+    for _ in 1..EVENTS {
+        alive.agent("told of").await;
+    }
+    // A write that had no answer may have been made all the same.
+    let told = alive.get("/v1/audit?event=agent.created&limit=1").await.expect(200);
+    let made = told["total"].as_u64().and_then(|n| usize::try_from(n).ok()).expect("a number");
+    assert!(made >= 2 * EVENTS, "{made}");
+    receiver.until_arrived(made).await;
+    let ids = receiver.ids();
+    assert_eq!(ids.len(), made, "each event has one id");
+    // Nothing was under way when the leader died, so nothing had to be sent again.
+    assert!(ids.values().all(|times| *times == 1), "{ids:?}");
 }
