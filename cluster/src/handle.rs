@@ -254,9 +254,7 @@ impl<M: Machine> Handle<M> {
     /// Whether this node leads, as far as it knows, and may serve: whoever works for the whole
     /// cluster should be this one. Two nodes may both believe it, for no longer than a lease.
     pub fn leads(&self) -> bool {
-        let metrics = self.core.raft.metrics();
-        let leader = metrics.borrow_watched().current_leader;
-        leader == Some(self.core.identity.node) && self.may_serve()
+        self.core.is_leader() && self.may_serve()
     }
 
     /// Resolves when [`Handle::may_serve`] first becomes true; never, if the node can not go on

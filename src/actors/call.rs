@@ -4,6 +4,7 @@ use authrai_cluster::ProposeError;
 
 use crate::{
     domain::{Actor, Hash, Refusal},
+    mint,
     secrets::ReplayKey,
 };
 
@@ -22,6 +23,11 @@ impl Call {
     /// A call that is carried out as often as it is made.
     pub fn new(actor: Actor, request_id: String) -> Self {
         Self { actor, request_id, once: None }
+    }
+
+    /// A call that a node makes by itself, under a request id of its own.
+    pub(super) fn of_node(node: u64) -> Self {
+        Self::new(Actor::Node(node), format!("node-{node}-{:032x}", mint::ulid()))
     }
 }
 

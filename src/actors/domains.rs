@@ -16,8 +16,7 @@ use crate::{
     clock,
     dns::{self, NoAnswer, Resolver},
     domain::{
-        self, Action, DnsDomain, DomainId, Kind, Millis, OrgId, Outcome, RecordDomainCheck,
-        Refusal, Seen,
+        Action, DnsDomain, DomainId, Kind, Millis, OrgId, Outcome, RecordDomainCheck, Refusal, Seen,
     },
     gate::{Full, Gate},
     limits, mint,
@@ -221,9 +220,7 @@ impl Arguments {
     }
 
     async fn recheck(&self, domain: &DnsDomain) {
-        let request_id = format!("node-{}-{:032x}", self.node, mint::ulid());
-        let call = Call::new(domain::Actor::Node(self.node), request_id);
-        match self.looker.look(call, domain).await {
+        match self.looker.look(Call::of_node(self.node), domain).await {
             // The gate is for those who ask.
             Ok(_) | Err(DomainCheckError::Full(_)) => {}
             Err(DomainCheckError::NoAnswer(why)) => {

@@ -135,7 +135,7 @@ impl Arguments {
         }
         match self.current() {
             Some(key) if self.is_young(&key) => self.use_registered(&key).await,
-            _ => self.rotate(self.own_call()).await.map(|_| ()),
+            _ => self.rotate(Call::of_node(self.node)).await.map(|_| ()),
         }
     }
 
@@ -162,7 +162,7 @@ impl Arguments {
                 self.forget_others(Some(key.id));
                 Ok(())
             }
-            Ok(None) => self.rotate(self.own_call()).await.map(|_| ()),
+            Ok(None) => self.rotate(Call::of_node(self.node)).await.map(|_| ()),
             Err(error) => Err(CommandError::Failed(error.to_string())),
         }
     }
@@ -173,7 +173,7 @@ impl Arguments {
         let seed = secrets::random();
         self.store.save(id, &seed).map_err(|error| CommandError::Failed(error.to_string()))?;
         let public_key = token::Signer::new("", &seed).public_key();
-        let node_call = Call::new(self.own_call().actor, call.request_id.clone());
+        let node_call = Call::new(domain::Actor::Node(self.node), call.request_id.clone());
         let register = Action::RegisterSigningKey(RegisterSigningKey { id, public_key });
         let registered = signing_key(self.proposals.propose(node_call, register).await?)?;
         self.sign_with(id, &seed);
@@ -206,7 +206,7 @@ impl Arguments {
         let revoked = signing_key(self.proposals.propose(call, action).await?)?;
         if self.signer.load().as_ref().is_some_and(|signer| signer.id == id) {
             self.signer.store(None);
-            self.rotate(self.own_call()).await?;
+            self.rotate(Call::of_node(self.node)).await?;
         }
         Ok(revoked)
     }
@@ -221,13 +221,6 @@ impl Arguments {
         if let Err(error) = self.store.keep_only(kept) {
             warn!(%error, "an old signing key could not be deleted");
         }
-    }
-
-    fn own_call(&self) -> Call {
-        Call::new(
-            domain::Actor::Node(self.node),
-            format!("node-{}-{:032x}", self.node, mint::ulid()),
-        )
     }
 }
 

@@ -16,8 +16,8 @@ use tracing::warn;
 use super::{Call, CommandError, Proposals};
 use crate::{
     clock,
-    domain::{self, Action, ApiKeyId, Millis, Plan},
-    limits, mint,
+    domain::{Action, ApiKeyId, Millis, Plan},
+    limits,
     verify::Views,
 };
 
@@ -122,10 +122,6 @@ impl Arguments {
     }
 
     async fn propose(&self, action: Action) -> Result<(), CommandError> {
-        let call = Call::new(
-            domain::Actor::Node(self.node),
-            format!("node-{}-{:032x}", self.node, mint::ulid()),
-        );
-        self.proposals.propose(call, action).await.map(|_| ())
+        self.proposals.propose(Call::of_node(self.node), action).await.map(|_| ())
     }
 }

@@ -17,8 +17,8 @@ use tracing::warn;
 use super::endpoint::Message;
 use crate::{
     actors::{Call, Proposals},
-    domain::{self, Action, DeliveryAttempt, EndpointProgress, RecordDeliveries, WebhookId},
-    limits, mint,
+    domain::{Action, DeliveryAttempt, EndpointProgress, RecordDeliveries, WebhookId},
+    limits,
 };
 
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(500);
@@ -93,9 +93,7 @@ pub(super) async fn run(node: u64, proposals: Proposals, mut told: mpsc::Receive
 
 async fn record(node: u64, proposals: &Proposals, batch: Batch) {
     loop {
-        let request_id = format!("node-{node}-{:032x}", mint::ulid());
-        let call = Call::new(domain::Actor::Node(node), request_id);
-        match proposals.propose(call, batch.action()).await {
+        match proposals.propose(Call::of_node(node), batch.action()).await {
             Ok(_) => return batch.confirm(),
             Err(error) => warn!(%error, "outcomes of webhooks are not recorded yet"),
         }
