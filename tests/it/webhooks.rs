@@ -38,7 +38,7 @@ fn told_of(arrived: &[Arrived]) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn every_event_arrives_as_promised_with_a_signature_that_verifies() {
-    let node = TestNode::start().await;
+    let node = TestNode::start_with(&[("dev.plan", "free")]).await;
     let receiver = Receiver::start().await;
     node.api.agent("before").await;
     let (webhook, secret) = register(&node.api, &receiver.url(), &["*"]).await;
@@ -54,6 +54,7 @@ async fn every_event_arrives_as_promised_with_a_signature_that_verifies() {
     node.api.patch(&path, &json!({"is_active": false})).await.expect(200);
     node.api.post("/v1/tokens/revoke", &json!({"token_id": token})).await.expect(200);
     node.api.delete(&format!("/v1/agents/{agent}")).await.expect(200);
+    node.api.put("/v1/billing/plan", &json!({"plan": "team"})).await.expect(200);
 
     let expected = [
         "agent.created",
@@ -63,6 +64,7 @@ async fn every_event_arrives_as_promised_with_a_signature_that_verifies() {
         "policy.deactivated",
         "token.revoked",
         "agent.revoked",
+        "billing.plan_upgraded",
     ];
     let arrived = receiver.until_arrived(expected.len()).await;
     let mut kinds: Vec<_> = arrived.iter().map(Arrived::kind).collect();
