@@ -26,5 +26,5 @@ mod webhooks;
 
 mod billing;
 mod idempotency;
-mod limits_page;
+mod pages;
 mod rate_limits;

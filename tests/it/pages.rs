@@ -1,4 +1,4 @@
-//! The commands of `docs/limits.md`, run against a node that is started as the page says.
+//! The commands of pages below `docs/`, run against nodes that are started as each page says.
 //!
 //! Every `sh` block runs, in order, in one bash; a `text` block right after one is what it prints.
 
@@ -6,14 +6,12 @@ use std::process::Command;
 
 use crate::process::Node;
 
-const PAGE: &str = include_str!("../../docs/limits.md");
-
 /// Printed after each block. No command prints a record separator.
 const SEPARATOR: char = '\u{1e}';
 
 /// Each `sh` block, and what the page says that it prints.
-fn blocks() -> Vec<(&'static str, &'static str)> {
-    let mut fences = PAGE.split("```");
+fn blocks(page: &str) -> Vec<(&str, &str)> {
+    let mut fences = page.split("```");
     let mut blocks: Vec<(&str, &str)> = Vec::new();
     let mut between = fences.next().unwrap_or_default();
     while let (Some(block), after) = (fences.next(), fences.next().unwrap_or_default()) {
@@ -27,13 +25,14 @@ fn blocks() -> Vec<(&'static str, &'static str)> {
     blocks
 }
 
-#[tokio::test]
-async fn the_commands_of_the_page_print_what_it_shows() {
+/// Runs the page against `authrai dev` with these flags.
+async fn run(page: &str, flags: &[&str]) {
     let folder = tempfile::tempdir().expect("a folder");
-    assert!(PAGE.contains("authrai dev --plan free"), "that is how the node is started");
-    let mut node = Node::dev(&folder.path().join("data"), &["--plan", "free"]);
+    let start = ["authrai", "dev"].iter().chain(flags).copied().collect::<Vec<_>>().join(" ");
+    assert!(page.contains(&start), "that is how the node is started");
+    let mut node = Node::dev(&folder.path().join("data"), flags);
     node.ready().await;
-    let blocks = blocks();
+    let blocks = blocks(page);
     assert!(blocks.len() > 4, "the page shows its commands");
     let mut script = String::from("set -euo pipefail\n");
     for (block, _) in &blocks {
@@ -55,4 +54,14 @@ async fn the_commands_of_the_page_print_what_it_shows() {
         assert_eq!(printed.trim(), shown.trim(), "{script}");
     }
     node.stop();
+}
+
+#[tokio::test]
+async fn the_page_on_limits_prints_what_it_shows() {
+    run(include_str!("../../docs/limits.md"), &["--plan", "free"]).await;
+}
+
+#[tokio::test]
+async fn the_page_on_policies_prints_what_it_shows() {
+    run(include_str!("../../docs/policies.md"), &[]).await;
 }
