@@ -1,5 +1,6 @@
 """A real node for the tests: `authrai dev` from the binary that AUTHRAI_BIN names."""
 
+import contextlib
 import os
 import re
 import socket
@@ -83,17 +84,15 @@ def dns():
         yield "127.0.0.1:%d" % server.getsockname()[1]
 
 
-# A node for each file: what one file does to its keys is no other's trouble.
-@pytest.fixture(scope="module")
-def node(tmp_path_factory, dns):
-    folder = tmp_path_factory.mktemp("node")
+@contextlib.contextmanager
+def running_node(folder, **env):
+    """A node with its data in this folder, and more in its environment."""
     out, log = folder / "out", folder / "log"
     url = f"http://127.0.0.1:{free_port()}"
     command = [os.environ["AUTHRAI_BIN"], "dev", "--listen", url.removeprefix("http://")]
     command += ["--data-dir", str(folder / "data")]
     with out.open("w") as stdout, log.open("w") as stderr:
-        env = {**os.environ, "AUTHRAI_DNS__SERVERS": dns}
-        process = subprocess.Popen(command, stdout=stdout, stderr=stderr, env=env)
+        process = subprocess.Popen(command, stdout=stdout, stderr=stderr, env={**os.environ, **env})
     try:
         wait_until_ready(url, process, log)
         shown = out.read_text()
@@ -106,3 +105,10 @@ def node(tmp_path_factory, dns):
         process.kill()
         process.wait()
     assert "panic" not in log.read_text(), log.read_text()
+
+
+# A node for each file: what one file does to its keys is no other's trouble.
+@pytest.fixture(scope="module")
+def node(tmp_path_factory, dns):
+    with running_node(tmp_path_factory.mktemp("node"), AUTHRAI_DNS__SERVERS=dns) as node:
+        yield node

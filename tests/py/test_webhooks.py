@@ -1,24 +1,26 @@
 """Messages verify with the reference library, and the receiver of docs/webhooks.md receives them."""
 
+import contextlib
 import http.server
 import json
 import os
 import pathlib
 import queue
 import re
+import ssl
 import subprocess
 import sys
 import threading
 
 import pytest
 import standardwebhooks
-from conftest import PATIENCE_S, free_port
+from conftest import PATIENCE_S, free_port, running_node
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "webhooks.md"
 
 
-@pytest.fixture
-def receiver():
+@contextlib.contextmanager
+def serving(certificate=None):
     """A server on loopback; what arrives is in its queue."""
     arrived = queue.Queue()
 
@@ -33,14 +35,39 @@ def receiver():
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    # A handshake that fails is the client's affair.
+    server.handle_error = lambda *_: None
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     server.arrived = arrived
-    yield server
-    server.shutdown()
+    try:
+        yield server
+    finally:
+        server.shutdown()
 
 
-def register(node, port, events):
-    body = {"url": f"http://127.0.0.1:{port}/hook", "events": events}
+@pytest.fixture
+def receiver():
+    with serving() as server:
+        yield server
+
+
+def certificate(folder, name):
+    """A certificate for localhost that nobody but itself has signed."""
+    path = folder / f"{name}.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-keyout", path.with_suffix(".key"), "-out", path, "-days", "2"]
+    command += ["-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost"]
+    command += ["-addext", "basicConstraints=critical,CA:FALSE"]
+    subprocess.run(command, check=True, capture_output=True)
+    return path
+
+
+def register(node, port, events, host="http://127.0.0.1"):
+    body = {"url": f"{host}:{port}/hook", "events": events}
     return node.post("/v1/webhooks", body, 201)
 
 
@@ -66,6 +93,25 @@ def test_what_arrives_verifies_with_the_reference_library(node, receiver):
     for secret in (webhook["secret"], rotated["secret"]):
         standardwebhooks.Webhook(secret).verify(body, headers)
     assert node.call("DELETE", f"/v1/webhooks/{webhook['id']}").status_code == 200
+
+
+def test_tls_ends_at_a_certificate_that_is_trusted_or_nothing_is_sent(tmp_path):
+    trusted, unknown = (certificate(tmp_path, name) for name in ("trusted", "unknown"))
+    with (
+        running_node(tmp_path, SSL_CERT_FILE=str(trusted)) as node,
+        serving(trusted) as good,
+        serving(unknown) as bad,
+    ):
+        for server, status in ((good, 200), (bad, 502)):
+            hook = register(node, server.server_port, ["*"], "https://localhost")
+            answer = node.call("POST", f"/v1/webhooks/{hook['id']}/test")
+            assert answer.status_code == status, answer.text
+            if status == 200:
+                headers, body = server.arrived.get(timeout=PATIENCE_S)
+                standardwebhooks.Webhook(hook["secret"]).verify(body, headers)
+            else:
+                assert answer.json()["target"]["error"] == "unreachable", answer.text
+                assert server.arrived.empty()
 
 
 def test_the_receiver_of_the_page_receives(node):
