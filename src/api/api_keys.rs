@@ -152,7 +152,7 @@ async fn delete(
     Id(id): Id<ApiKeyId>,
 ) -> Answer<Written<Deleted>> {
     let done = app.proposals.propose(caller.call(), Action::DeleteApiKey(id)).await?;
-    Ok(Written::ok(done.map(|_| Deleted { id: id.to_string(), deleted: true })))
+    Ok(Written::deleted(done, id))
 }
 
 /// Rotate an API key

@@ -254,5 +254,5 @@ async fn delete_operator_key(
     Id(id): Id<OperatorKeyId>,
 ) -> Answer<Written<Deleted>> {
     let done = app.proposals.propose(operator.call(), Action::DeleteOperatorKey(id)).await?;
-    Ok(Written::ok(done.map(|_| Deleted { id: id.to_string(), deleted: true })))
+    Ok(Written::deleted(done, id))
 }

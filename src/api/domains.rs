@@ -105,7 +105,7 @@ async fn delete(
     Id(id): Id<DomainId>,
 ) -> Answer<Written<Deleted>> {
     let done = app.proposals.propose(caller.call(), Action::DeleteDomain(id)).await?;
-    Ok(Written::ok(done.map(|_| Deleted { id: id.to_string(), deleted: true })))
+    Ok(Written::deleted(done, id))
 }
 
 /// Verify a domain

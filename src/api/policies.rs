@@ -148,7 +148,7 @@ async fn delete(
     Id(id): Id<PolicyId>,
 ) -> Answer<Written<Deleted>> {
     let done = app.proposals.propose(caller.call(), Action::DeletePolicy(id)).await?;
-    Ok(Written::ok(done.map(|_| Deleted { id: id.to_string(), deleted: true })))
+    Ok(Written::deleted(done, id))
 }
 
 /// Simulate a decision

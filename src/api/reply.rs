@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of any one noun.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use axum::{
     Json,
@@ -16,6 +16,7 @@ use super::{
     error::not_found,
     idempotency::IDEMPOTENT_REPLAYED,
     problem::{Code, Problem},
+    wire::Deleted,
 };
 use crate::{
     actors::Done,
@@ -107,6 +108,13 @@ impl<T> Written<T> {
     /// Something was changed: 200.
     pub fn ok(done: Done<T>) -> Self {
         Self { status: StatusCode::OK, done }
+    }
+}
+
+impl Written<Deleted> {
+    /// What had this id is gone.
+    pub fn deleted<T>(done: Done<T>, id: impl fmt::Display) -> Self {
+        Self::ok(done.map(|_| Deleted { id: id.to_string(), deleted: true }))
     }
 }
 

@@ -136,7 +136,7 @@ async fn delete(
     Id(id): Id<WebhookId>,
 ) -> Answer<Written<Deleted>> {
     let done = app.proposals.propose(caller.call(), Action::DeleteWebhook(id)).await?;
-    Ok(Written::ok(done.map(|_| Deleted { id: id.to_string(), deleted: true })))
+    Ok(Written::deleted(done, id))
 }
 
 /// Test a webhook
