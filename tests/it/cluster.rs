@@ -16,7 +16,7 @@ use crate::{
 /// A cluster that ends with the test.
 struct Script<'a> {
     dir: &'a Path,
-    base: u16,
+    ports: Ports,
 }
 
 impl Script<'_> {
@@ -33,7 +33,7 @@ impl Script<'_> {
 
     /// Starts what does not run, and gives what the script wrote down.
     fn start(&self) -> Value {
-        let said = self.run(&["--base-port", &self.base.to_string()]);
+        let said = self.run(&["--base-port", &self.ports.base.to_string()]);
         assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
         let written = std::fs::read(self.dir.join("cluster.json")).expect("it is there");
         serde_json::from_slice(&written).expect("JSON")
@@ -47,15 +47,27 @@ impl Drop for Script<'_> {
     }
 }
 
-/// A port with room for a cluster's behind it. Others may take them before the cluster does, which
-/// its ports below the ephemeral ones make unlikely.
-fn a_base_port() -> u16 {
-    let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let begin = 20_000 + (std::process::id() % 100) as u16 * 100;
-    (begin..31_000)
-        .step_by(7)
-        .find(|base| (0..3).all(|n| free(base + n) && free(base + 100 + n)))
-        .expect("free ports")
+/// Ports of one cluster: `base` and the two after it for the API, a hundred higher for peers. While
+/// `_claim` listens on the last of its 200, no other test takes any of them; they lie below the
+/// ephemeral ones, so that others hardly do.
+struct Ports {
+    base: u16,
+    _claim: TcpListener,
+}
+
+impl Ports {
+    fn claim() -> Self {
+        let listen = |port: u16| TcpListener::bind(("127.0.0.1", port)).ok();
+        (20_000..31_000)
+            .step_by(200)
+            .find_map(|base: u16| {
+                let claim = listen(base + 199)?;
+                let free = (0..3).flat_map(|n| [base + n, base + 100 + n]);
+                free.map(listen).collect::<Option<Vec<_>>>()?;
+                Some(Self { base, _claim: claim })
+            })
+            .expect("free ports")
+    }
 }
 
 fn kill(written: &Value, node: usize) {
@@ -80,7 +92,7 @@ async fn leader(operator: &Caller) -> Option<usize> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_of_processes_serves_on_when_its_leader_is_killed() {
     let dir = tempfile::tempdir().expect("a directory");
-    let script = Script { dir: dir.path(), base: a_base_port() };
+    let script = Script { dir: dir.path(), ports: Ports::claim() };
     let written = script.start();
     let api: Vec<_> = (0..3).map(|node| caller(&written, node, "api_key")).collect();
     let operator: Vec<_> = (0..3).map(|node| caller(&written, node, "operator_key")).collect();
@@ -132,7 +144,7 @@ const EVENTS: usize = 30;
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_delivered_once_by_the_node_that_leads() {
     let dir = tempfile::tempdir().expect("a directory");
-    let script = Script { dir: dir.path(), base: a_base_port() };
+    let script = Script { dir: dir.path(), ports: Ports::claim() };
     let written = script.start();
     let api: Vec<_> = (0..3).map(|node| caller(&written, node, "api_key")).collect();
     let operator = caller(&written, 0, "operator_key");
