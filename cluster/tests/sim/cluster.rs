@@ -291,7 +291,7 @@ impl Cluster {
             return;
         }
         let cluster = self.clone();
-        let ms = self.simulation().chance(|dice| dice.below(2_500)) as u64;
+        let ms = self.simulation().chance(|dice| dice.below(1_500)) as u64;
         spawn_on(OUTSIDE, async move {
             sleep(Duration::from_millis(ms)).await;
             cluster.disk(node).set(|faults| faults.full = false);

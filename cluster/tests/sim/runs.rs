@@ -21,7 +21,7 @@ const MUTANT_SEEDS: u64 = 40;
 /// How long faults are caused, and how soon all must be well after the last.
 const TROUBLE: Duration = Duration::from_secs(15);
 const WELL_WITHIN: Duration = Duration::from_secs(30);
-const CLIENTS: usize = 4;
+const CLIENTS: usize = 6;
 
 /// What is broken on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,6 +177,7 @@ fn outcome(cluster: &Cluster, simulation: &Simulation, bytes: Vec<u8>) -> Run {
         counts.insert("messages carried", wires.carried);
         counts.insert("messages lost", wires.lost);
     }
+    counts.extend(simulation.world.counts().iter().map(|(what, n)| (*what, *n)));
     for node in cluster.ids() {
         let disk = cluster.disk(node);
         let state = disk.state();

@@ -14,12 +14,22 @@ pub struct Shared {
     wires: Mutex<Wires>,
     crashed: Mutex<Vec<u64>>,
     pub news: Notify,
+    counts: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Shared {
     pub fn disk(&self, node: u64) -> Disk {
         let mut disks = self.disks.lock().expect("not poisoned");
         disks.entry(node).or_insert_with(|| Disk::new(node)).clone()
+    }
+
+    /// Notes that something happened that a run should come by.
+    pub fn count(&self, what: &'static str) {
+        *self.counts().entry(what).or_default() += 1;
+    }
+
+    pub fn counts(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        self.counts.lock().expect("not poisoned")
     }
 
     pub fn wires(&self) -> MutexGuard<'_, Wires> {
