@@ -99,7 +99,7 @@ settings! {
             length_ms: u64, in (100..=60_000) = "2000";
 
             /// How often a lease is renewed, in milliseconds; at most half its length.
-            renew_ms: u64, in (10..=30_000) = "500";
+            renew_ms: u64, in (10..=30_000) = "250";
         }
 
         /// Webhooks.
