@@ -234,7 +234,7 @@ fn replied<M: Machine>(
     }
 }
 
-fn wait_ms(until: Instant) -> u32 {
+pub(crate) fn wait_ms(until: Instant) -> u32 {
     let wait = until.saturating_duration_since(Instant::now()).min(FORWARD_WAIT_MAX);
     u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
@@ -189,6 +189,7 @@ impl<M: Machine> Node<M> {
             admission: Admission::new(),
             leasing,
             links,
+            answerer: OnceLock::new(),
             changes: tokio::sync::Mutex::new(()),
         });
         let peer_address = front.as_ref().map(|front| front.listening.address);
