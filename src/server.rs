@@ -210,14 +210,15 @@ impl Server {
             let stopping = self.stopping.clone();
             self.app.handle.answer_with(api::Relayed::new(api.clone(), stopping));
         }
+        let metrics = || api::metrics_router(self.app.handle.clone());
         match config.metrics.listen {
-            Some(metrics) if metrics == config.listen => {
-                self.listeners.push((listener, api.merge(api::metrics_router())));
+            Some(address) if address == config.listen => {
+                self.listeners.push((listener, api.merge(metrics())));
             }
-            Some(metrics) => {
+            Some(address) => {
                 self.listeners.push((listener, api));
-                let own = listen(metrics, "metrics.listen")?;
-                self.listeners.push((own, api::metrics_router()));
+                let own = listen(address, "metrics.listen")?;
+                self.listeners.push((own, metrics()));
             }
             None => self.listeners.push((listener, api)),
         }

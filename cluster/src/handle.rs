@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openraft::Raft;
@@ -58,7 +58,7 @@ pub(crate) struct Core<M: Machine> {
     /// None where the node has no peers.
     pub links: Option<Links>,
     /// What answers other nodes' questions, once there is something.
-    pub answerer: OnceLock<Arc<dyn Answerer>>,
+    pub answerer: Mutex<Option<Arc<dyn Answerer>>>,
     /// One change of the membership at a time.
     pub changes: tokio::sync::Mutex<()>,
 }

@@ -7,7 +7,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
@@ -43,10 +43,9 @@ pub enum AskError {
 }
 
 impl<M: Machine> Handle<M> {
-    /// Answers other nodes' questions with `answerer` from now on. Counts once.
+    /// Answers other nodes' questions with `answerer` from now on, until the node is shut down.
     pub fn answer_with(&self, answerer: Arc<dyn Answerer>) {
-        // A second one is not used: the first may be answering already.
-        let _ = self.core().answerer.set(answerer);
+        self.core().answer_with(Some(answerer));
     }
 
     /// Asks the leader, or another member with a vote while none is known.
@@ -84,6 +83,10 @@ impl<M: Machine> Handle<M> {
 }
 
 impl<M: Machine> Core<M> {
+    pub(crate) fn answer_with(&self, answerer: Option<Arc<dyn Answerer>>) {
+        *self.answerer.lock().unwrap_or_else(PoisonError::into_inner) = answerer;
+    }
+
     /// The other voters, the leader first.
     fn voters(&self) -> Vec<Target> {
         let known = self.roster.known();
@@ -103,7 +106,8 @@ impl<M: Machine> Core<M> {
         question: Question,
     ) -> Result<QuestionAnswer, Nothing> {
         let Question { wait_ms, bytes } = question;
-        let Some(answerer) = self.answerer.get().filter(|_| self.check_running().is_ok()) else {
+        let answerer = self.answerer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(answerer) = answerer.filter(|_| self.check_running().is_ok()) else {
             return Ok(QuestionAnswer::NotTaken);
         };
         // In a task of its own: what was begun is finished, also when the asker has gone.

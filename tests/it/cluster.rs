@@ -92,6 +92,13 @@ fn caller(written: &Value, node: usize, key: &str) -> Caller {
     Caller { client: client(), url, key }
 }
 
+/// The value of a series in what a node shows at /metrics.
+async fn metric(node: &Caller, series: &str) -> Option<f64> {
+    let shown = node.get("/metrics").await.text;
+    let line = shown.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.map(|value| value.parse().expect("a number"))
+}
+
 async fn leader(operator: &Caller) -> Option<usize> {
     let members = operator.get("/v1/cluster").await.expect(200)["members"].clone();
     let leads = |member: &&Value| member["role"] == "leader";
@@ -238,6 +245,14 @@ async fn a_node_without_a_vote_verifies_exactly_and_passes_writes_on() {
         through.post("/v1/tokens/revoke", &json!({"token_id": id})).await.expect(200);
         assert_eq!(api.verdict(&token).await, "revoked");
     }
+    // What that took is counted where the leader is, and what a node holds is shown at each.
+    let leads = leader(&operator).await.expect("a leader");
+    let leading = caller(&written, leads, "api_key");
+    assert!(metric(&leading, "authrai_revoke_wait_seconds_count").await >= Some(20.0));
+    assert_eq!(metric(&api, "authrai_may_serve{node=\"4\"}").await, Some(1.0));
+    assert!(metric(&api, "authrai_lease_left_seconds{node=\"4\"}").await > Some(0.0));
+    let reports = "authrai_peer_messages_total{node=\"4\",kind=\"lease-report\"}";
+    assert!(metric(&api, reports).await >= Some(20.0));
     // It goes like any other; its own lease then runs out.
     let (token, _) = api.token(&agent, &["db.read"]).await;
     let other = caller(&written, 0, "operator_key");
@@ -249,4 +264,8 @@ async fn a_node_without_a_vote_verifies_exactly_and_passes_writes_on() {
         (asked.status == 503).then(|| asked.expect_problem(503, "verification_unavailable"))
     })
     .await;
+    assert!(metric(&api, "authrai_verification_unavailable_total").await >= Some(1.0));
+    assert_eq!(metric(&api, "authrai_may_serve{node=\"4\"}").await, Some(0.0));
+    let refused = "authrai_lease_refusals_total{reason=\"unanswered\"}";
+    assert!(metric(&api, refused).await >= Some(1.0));
 }
