@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
@@ -153,6 +153,7 @@ impl<M: Machine> Node<M> {
             admission: Admission::new(),
             leasing,
             links,
+            answerer: Mutex::default(),
             changes: tokio::sync::Mutex::new(()),
         });
         let peer_address = front.as_ref().and_then(Front::listens_at);
@@ -212,6 +213,8 @@ impl<M: Machine> Node<M> {
         if let Err(e) = core.raft.shutdown().await {
             tracing::warn!(error = %e, "the consensus engine did not stop cleanly");
         }
+        // It holds what holds this node.
+        core.answer_with(None);
         if let Some(links) = &core.links {
             links.close();
         }
