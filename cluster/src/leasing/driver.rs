@@ -51,9 +51,14 @@ pub(super) struct Driver<M: Machine> {
 }
 
 impl<M: Machine> Driver<M> {
-    pub(super) fn new(parts: Parts<M>, holder: Holder, events: mpsc::Sender<Event>) -> Self {
+    pub(super) fn new(
+        parts: Parts<M>,
+        holder: Holder,
+        granter: Granter,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
         Driver {
-            granter: Granter::new(parts.params, parts.node, parts.boot),
+            granter,
             holder,
             leader: None,
             reign: watch::Sender::new(None),

@@ -12,7 +12,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Machine;
 use crate::lease::{
-    Answer, Boot, Gate, Holder, LeaseStatus, NodeId, Params, Report, Request, Round, Stamper,
+    Answer, Boot, Gate, Granter, Holder, LeaseStatus, NodeId, Params, Report, Request, Round,
+    Stamper,
 };
 use crate::limits::LEASE_EVENTS_MAX;
 use crate::peer::link::Links;
@@ -124,7 +125,10 @@ pub(crate) struct Parts<M: Machine> {
 /// Starts the task.
 pub(crate) fn spawn<M: Machine>(parts: Parts<M>) -> (Leasing, JoinHandle<()>) {
     let (events, inbox) = mpsc::channel(LEASE_EVENTS_MAX);
-    let holder = Holder::new(parts.params, parts.node, parts.boot);
+    let Parts { node, boot, params, .. } = parts;
+    let (holder, granter) = (Holder::new(params, node, boot), Granter::new(params, node, boot));
+    #[cfg(test)]
+    let (holder, granter) = crate::sim::leases(params, node, boot).unwrap_or((holder, granter));
     let leasing = Leasing { events: events.clone(), gate: holder.gate() };
-    (leasing, runtime::spawn(Driver::new(parts, holder, events).run(inbox)))
+    (leasing, runtime::spawn(Driver::new(parts, holder, granter, events).run(inbox)))
 }

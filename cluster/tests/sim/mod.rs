@@ -37,7 +37,7 @@ pub(crate) mod world;
 
 use std::time::Duration;
 
-use crate::lease::Reading;
+use crate::lease::{Boot, Granter, Holder, NodeId, Params, Reading};
 
 /// Whether this thread runs a simulation.
 pub(crate) fn runs() -> bool {
@@ -61,6 +61,13 @@ pub(crate) fn draw(bytes: &mut [u8]) -> bool {
     let Some(simulation) = executor::current() else { return false };
     simulation.chance(|dice| bytes.iter_mut().for_each(|byte| *byte = dice.below(256) as u8));
     true
+}
+
+/// The two halves of the lease protocol, with the rules of the run.
+pub(crate) fn leases(params: Params, node: NodeId, boot: Boot) -> Option<(Holder, Granter)> {
+    let rules = executor::current()?.world.rules();
+    let holder = Holder::with_rules(rules, params, node, boot);
+    Some((holder, Granter::with_rules(rules, params, node, boot)))
 }
 
 /// What a write and its sync take.
