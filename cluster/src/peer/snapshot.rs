@@ -37,7 +37,7 @@ pub(super) fn outgoing(head: &SnapshotHead, file: File) -> io::Result<Body> {
     first.extend_from_slice(&head);
     let pieces = stream::try_unfold((file, false), |(file, begun)| async move {
         let (file, piece) = blocking(move || read_piece(file, begun)).await?;
-        Ok::<_, io::Error>((!piece.is_empty()).then(|| (piece, (file, true))))
+        Ok::<_, io::Error>((!piece.is_empty()).then_some((piece, (file, true))))
     });
     let whole = stream::once(async move { Ok(Bytes::from(first)) }).chain(pieces);
     Ok(StreamBody::new(whole.map(|piece| piece.map(Frame::data))).boxed_unsync())

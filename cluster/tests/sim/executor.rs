@@ -24,7 +24,7 @@ pub type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Stands for what is no node: the network, the clients, whoever causes faults.
 pub const OUTSIDE: u64 = 0;
 /// Steps that may be taken without time going on: more is a loop that never ends.
-const STEPS_AT_ONCE_MAX: u64 = 2_000_000;
+const STEPS_AT_ONCE_MAX: u64 = 200_000;
 
 thread_local! {
     static SIMULATION: RefCell<Option<Arc<Simulation>>> = const { RefCell::new(None) };

@@ -96,7 +96,7 @@ fn strike(cluster: &Cluster, fault: Fault, node: u64, other: u64, lasts: Duratio
     let operations = || cluster.simulation().chance(|dice| dice.below(60)) as u32;
     match fault {
         Fault::Kill => cluster.kill(node),
-        Fault::KillAll if lasts.as_millis() % 3 > 0 => cluster.kill(node),
+        Fault::KillAll if !lasts.as_millis().is_multiple_of(3) => cluster.kill(node),
         Fault::KillAll => cluster.ids().into_iter().for_each(|node| cluster.kill(node)),
         Fault::DieInOperation => {
             let operations = operations();

@@ -14,9 +14,6 @@
 //! - `AUTHRAI_SIM_SEEDS=N`: that many seeds, from `AUTHRAI_SIM_SEED` or 1 on.
 //! - `AUTHRAI_SIM_SEED=S`: that seed alone, and its last messages and disk operations.
 
-// The production half sees only what takes its place.
-#![allow(dead_code, missing_docs)]
-
 mod clients;
 mod clocks;
 mod cluster;
