@@ -225,10 +225,6 @@ impl Simulation {
         self.inner().paused.remove(&node);
     }
 
-    pub fn is_paused(&self, node: u64) -> bool {
-        self.inner().paused.contains(&node)
-    }
-
     /// Drops every task of `node`, wherever it stands.
     pub fn kill(&self, node: u64) {
         let mut dropped = Vec::new();
