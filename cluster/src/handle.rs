@@ -47,6 +47,8 @@ pub(crate) struct Core<M: Machine> {
     pub scrub: Scrub,
     pub fatal: FatalCell,
     pub identity: Identity,
+    /// The newest level of rules that this build of the machine knows.
+    pub newest_level: u32,
     /// What this node wants to be to its peers.
     pub wanted: Wanted,
     /// Until a shutdown begins or the node can not go on.
@@ -137,6 +139,10 @@ impl<M: Machine> Handle<M> {
         everywhere: bool,
         deadline: Duration,
     ) -> Result<Committed<M::Reply>, ProposeError> {
+        let (needs, level) = (M::level_of(command), self.core.roster.known().level);
+        if needs > level {
+            return Err(ProposeError::AboveLevel { needs, level });
+        }
         let bytes: Arc<[u8]> = M::encode_command(command).into();
         if bytes.len() > COMMAND_MAX_BYTES {
             let limit = COMMAND_MAX_BYTES;
@@ -290,6 +296,9 @@ impl<M: Machine> Handle<M> {
             snapshot_bytes: newest.map_or(0, |(_, bytes)| bytes),
             store_bytes: core.store.size_bytes(),
             lease_left_ms: core.leasing.gate().left_ns(SystemClock.read()) / 1_000_000,
+            lease_refused: core.leasing.refused(),
+            level: core.roster.known().level,
+            newest_level: core.newest_level,
             scrub: core.scrub.report(),
         }
     }

@@ -23,6 +23,7 @@ mod handle;
 mod joining;
 pub mod lease;
 mod leasing;
+mod level;
 pub mod limits;
 mod machine;
 mod members;

@@ -26,6 +26,8 @@ use crate::handle::{Core, Handle};
 use crate::joining::{self, Wanted};
 use crate::lease::Boot;
 use crate::leasing;
+use crate::level;
+use crate::members;
 use crate::open::{Beginning, Opened, Parts, open};
 use crate::peer::link::Links;
 use crate::peer::network::Network;
@@ -132,7 +134,17 @@ impl<M: Machine> Node<M> {
             StartError::Fatal(Fatal::Consensus { detail: format!("opening panicked: {e}") })
         })??;
         let (opened, parts) = parts;
-        let Parts { identity, log, apply, journal, snapshots, progress, roster, fatal } = parts;
+        let Parts {
+            identity,
+            newest_level,
+            log,
+            apply,
+            journal,
+            snapshots,
+            progress,
+            roster,
+            fatal,
+        } = parts;
         let shared = log.shared.clone();
         let links = front.as_ref().map(|f| Links::new(f.credentials.clone(), identity.incarnation));
         let address = front.as_ref().map_or_else(String::new, |front| front.address.clone());
@@ -161,6 +173,7 @@ impl<M: Machine> Node<M> {
         let (scrub, scrub_thread) = Scrub::spawn(&journal, pace);
         let archive_thread = archive::spawn(&journal, opened.writer());
         let ready = Arc::new(watch::Sender::new(false));
+        let unfit = Arc::new(watch::Sender::new(false));
         let (leasing, leasing_task) = leasing::spawn(leasing::Parts {
             node: identity.node,
             boot,
@@ -169,6 +182,7 @@ impl<M: Machine> Node<M> {
             progress: progress.clone(),
             roster: roster.clone(),
             links: links.clone(),
+            unfit: unfit.clone(),
             ready: ready.clone(),
         });
         let core = Arc::new(Core {
@@ -182,6 +196,7 @@ impl<M: Machine> Node<M> {
             scrub,
             fatal,
             identity,
+            newest_level,
             wanted: Wanted { address, voter: config.voter },
             serving: AtomicBool::new(true),
             ready,
@@ -199,6 +214,8 @@ impl<M: Machine> Node<M> {
             task::spawn(watch_consensus(core.clone())),
             task::spawn(snapshot_by_bytes(core.clone(), config.snapshot_every_bytes)),
             task::spawn(joining::keep_known(core.clone(), seeds)),
+            task::spawn(level::raise_alone(core.clone())),
+            task::spawn(members::lead_only_when_fit(core.clone(), unfit.subscribe())),
         ];
         let leasing = leasing_task;
         Ok(Node {

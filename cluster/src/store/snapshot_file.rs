@@ -15,6 +15,7 @@ use std::io::{self, Read, Write};
 use crc32fast::Hasher;
 use serde::{Deserialize, Serialize};
 
+use super::digest::Digest;
 use super::identity::ClusterId;
 use super::stored::{StoredLogId, StoredMembership};
 use crate::codec;
@@ -33,6 +34,10 @@ pub(crate) struct Header {
     pub membership: StoredMembership,
     /// Ids that were members once and are no more.
     pub removed: BTreeSet<u64>,
+    /// Which of the machine's rules hold.
+    pub level: u32,
+    /// Of all records up to here.
+    pub digest: Digest,
 }
 
 /// A version that this program does not know, found at the start of a file.
@@ -254,6 +259,8 @@ mod tests {
             membership_at: None,
             membership: (&Membership::default()).into(),
             removed: BTreeSet::from([7]),
+            level: 3,
+            digest: Digest(5),
         };
         let mut writer = Writer::new(Vec::new(), &header).expect("writes");
         writer.write_all(data).expect("writes");

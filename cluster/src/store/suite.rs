@@ -31,6 +31,7 @@ pub(crate) fn open(dir: &Path) -> (Log, Apply<Counter>, Arc<Store>) {
     let mut apply = Apply::new(
         Counter::default(),
         journal,
+        store.clone(),
         snapshots,
         writer.clone(),
         Arc::new(Progress::new()),

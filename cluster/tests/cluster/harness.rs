@@ -130,9 +130,19 @@ impl Cluster {
 
     /// The same, with these settings.
     pub async fn restart_with(&mut self, id: u64, config: Config) {
-        let machine = Counter::default();
-        let node = Node::start(config, machine.clone(), false).await.expect("starts");
+        self.restart_on(id, config, Counter::default()).await.expect("starts");
+    }
+
+    /// The same, on this machine: another build of the program.
+    pub async fn restart_on(
+        &mut self,
+        id: u64,
+        config: Config,
+        machine: Counter,
+    ) -> Result<(), StartError> {
+        let node = Node::start(config, machine.clone(), false).await?;
         self.runs(id, node, machine);
+        Ok(())
     }
 
     pub async fn stop(&mut self, id: u64) {

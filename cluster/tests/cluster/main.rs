@@ -9,9 +9,11 @@ mod harness;
 mod learners;
 mod life;
 mod members;
+mod parted;
 mod refused;
 mod revokes;
 mod snapshots;
 #[path = "../toy/mod.rs"]
 mod toy;
+mod upgrade;
 mod wires;

@@ -30,7 +30,7 @@ fn reigning() -> Granter {
 }
 
 fn request(node: NodeId, nonce: u64) -> Request {
-    Request { node, boot: Boot(node * 10), nonce, published: 0, wall_ms: 0 }
+    Request { node, boot: Boot(node * 10), nonce, published: 0, digest: 0, wall_ms: 0 }
 }
 
 fn ask(granter: &mut Granter, ms: u64, node: NodeId, nonce: u64) -> Vec<Action> {
