@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::peer::wire_members::Refusal as MemberRefusal;
+use crate::stamping::ClockFault;
 
 /// What was found damaged, or written by another version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -350,6 +351,9 @@ pub enum ProposeError {
         /// What the cluster is at.
         level: u32,
     },
+    /// The wall clock is not to be trusted. It was not appended.
+    #[error(transparent)]
+    Clock(ClockFault),
     /// The node is shutting down. It was not appended.
     #[error("the node is shutting down")]
     ShuttingDown,

@@ -25,6 +25,7 @@ use crate::limits::{COMMAND_MAX_BYTES, RETRY_PAUSE, RETRY_PAUSE_MAX};
 use crate::peer::link::Links;
 use crate::questions::Answerer;
 use crate::roster::Roster;
+use crate::stamping::Stamping;
 use crate::store::Store;
 use crate::store::apply::{Apply, Progress};
 use crate::store::identity::Identity;
@@ -57,6 +58,7 @@ pub(crate) struct Core<M: Machine> {
     pub stopping: watch::Sender<bool>,
     pub admission: Admission,
     pub leasing: Leasing,
+    pub stamping: Arc<Stamping>,
     /// None where the node has no peers.
     pub links: Option<Links>,
     /// What answers other nodes' questions, once there is something.
@@ -173,8 +175,12 @@ impl<M: Machine> Handle<M> {
                     appended = true;
                     first.get_or_insert(reply);
                 }
+                // Where there are other voters, one with a better clock will lead.
+                Attempt::Clock(fault) if !appended && self.core.roster.known().votes_alone() => {
+                    return Err(ProposeError::Clock(fault));
+                }
                 Attempt::Unknown => appended = true,
-                Attempt::NotAppended | Attempt::Overloaded => {}
+                Attempt::NotAppended | Attempt::Overloaded | Attempt::Clock(_) => {}
             }
             if !retry.wait(writing.until).await {
                 return Err(match appended {
@@ -271,6 +277,11 @@ impl<M: Machine> Handle<M> {
     pub async fn ready(&self) {
         // The sender lives in the core, so this cannot fail.
         let _ = self.core.ready.subscribe().wait_for(|ready| *ready).await;
+    }
+
+    /// An operator says that this node's wall clock is right as it is, though it has jumped.
+    pub fn confirm_clock(&self) {
+        self.core.stamping.confirm(self.core.progress.newest_ms());
     }
 
     /// The journal.

@@ -33,6 +33,7 @@ use crate::peer::link::Links;
 use crate::peer::network::Network;
 use crate::peer::server::{self, Listening, Server};
 use crate::peer::tls::Credentials;
+use crate::stamping::Stamping;
 use crate::store::apply::Apply;
 use crate::store::archive;
 use crate::store::identity::{self, Identity};
@@ -174,6 +175,7 @@ impl<M: Machine> Node<M> {
         let archive_thread = archive::spawn(&journal, opened.writer());
         let ready = Arc::new(watch::Sender::new(false));
         let unfit = Arc::new(watch::Sender::new(false));
+        let stamping = Arc::new(Stamping::new(config.wall_clock.clone()));
         let (leasing, leasing_task) = leasing::spawn(leasing::Parts {
             node: identity.node,
             boot,
@@ -182,6 +184,7 @@ impl<M: Machine> Node<M> {
             progress: progress.clone(),
             roster: roster.clone(),
             links: links.clone(),
+            stamping: stamping.clone(),
             unfit: unfit.clone(),
             ready: ready.clone(),
         });
@@ -203,6 +206,7 @@ impl<M: Machine> Node<M> {
             stopping: watch::Sender::new(false),
             admission: Admission::new(),
             leasing,
+            stamping,
             links,
             answerer: Mutex::default(),
             changes: tokio::sync::Mutex::new(()),

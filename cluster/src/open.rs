@@ -132,7 +132,6 @@ fn assemble<M: Machine>(
     let mut apply = Apply::new(
         machine,
         journal.clone(),
-        store.clone(),
         snapshots.clone(),
         writer.clone(),
         progress.clone(),

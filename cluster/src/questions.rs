@@ -16,7 +16,7 @@ use crate::Machine;
 use crate::forward::{until, wait_ms};
 use crate::handle::{Core, Handle};
 use crate::limits::RETRY_PAUSE_MAX;
-use crate::peer::link::{CallError, Target};
+use crate::peer::link::{CallError, Links, Target};
 use crate::peer::server::Nothing;
 use crate::peer::wire::Rpc;
 use crate::peer::wire_questions::{Question, QuestionAnswer};
@@ -78,7 +78,7 @@ impl<M: Machine> Handle<M> {
 
     /// How many messages of each kind this node has sent to peers.
     pub fn messages_sent(&self) -> Vec<(&'static str, u64)> {
-        self.core().links.as_ref().map(|links| links.sent()).unwrap_or_default()
+        self.core().links.as_ref().map(Links::sent).unwrap_or_default()
     }
 }
 

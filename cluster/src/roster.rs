@@ -41,6 +41,11 @@ impl Known {
         self.membership.membership().voter_ids().any(|voter| voter == node)
     }
 
+    /// Whether only one node has a vote.
+    pub(crate) fn votes_alone(&self) -> bool {
+        self.membership.membership().voter_ids().count() == 1
+    }
+
     /// Voters and learners.
     pub(crate) fn ids(&self) -> BTreeSet<u64> {
         self.membership.membership().nodes().map(|(id, _)| *id).collect()

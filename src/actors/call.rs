@@ -102,6 +102,10 @@ impl From<ProposeError> for CommandError {
             ProposeError::TooLarge { bytes, limit } => Self::TooLarge { bytes, limit },
             ProposeError::Overloaded => Self::Overloaded,
             ProposeError::NoQuorum => Self::NoQuorum,
+            ProposeError::AboveLevel { .. } => Self::NotReady(
+                "the cluster has not been raised to the level that this needs; an operator does \
+                 that once every node is upgraded, with `authrai cluster raise-level`",
+            ),
             ProposeError::OutcomeUnknown => Self::OutcomeUnknown,
             ProposeError::ShuttingDown => Self::ShuttingDown,
             ProposeError::Fatal(fatal) => Self::Failed(fatal.to_string()),

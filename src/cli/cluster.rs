@@ -42,6 +42,9 @@ Example:
     /// Make a node the leader
     #[command(after_help = OPERATOR_KEY)]
     TransferLeader(operator::Member),
+    /// After an upgrade of every node: let what the new version decides anew hold
+    #[command(after_help = OPERATOR_KEY)]
+    RaiseLevel(operator::RaiseLevel),
 }
 
 const OPERATOR_KEY: &str = "\
@@ -92,6 +95,7 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Status(args) => operator::status(args).await,
         Command::Remove(args) => operator::remove(args).await,
         Command::TransferLeader(args) => operator::transfer_leader(args).await,
+        Command::RaiseLevel(args) => operator::raise_level(args).await,
     }
 }
 

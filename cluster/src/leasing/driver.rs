@@ -29,13 +29,14 @@ use crate::roster::Known;
 use crate::store::apply::{Barrier, Marks};
 use crate::store::digest::Digest;
 use crate::types::Proposed;
-use crate::wall_clock::now_ms;
 
 pub(super) struct Driver<M: Machine> {
     parts: Parts<M>,
     holder: Holder,
     granter: Granter,
     agreement: Agreement,
+    /// The jump of the wall clock that the others' have not been compared with yet.
+    jumped_ms: Option<i64>,
     /// The tag of the last refusal; 0 after a grant.
     refused: Arc<AtomicU16>,
     leader: Option<NodeId>,
@@ -66,6 +67,7 @@ impl<M: Machine> Driver<M> {
             granter: Granter::new(parts.params, parts.node, parts.boot),
             holder,
             agreement: Agreement::default(),
+            jumped_ms: None,
             refused,
             leader: None,
             reign: watch::Sender::new(None),
@@ -130,7 +132,8 @@ impl<M: Machine> Driver<M> {
                 }
             }
             Event::RoundDone(round, commit) => {
-                let actions = self.granter.round_done(now, now_ms(), round, commit);
+                let actions =
+                    self.granter.round_done(now, self.parts.stamping.wall_ms(), round, commit);
                 self.perform(actions);
             }
             Event::Ack { stamper, index, done } => {
@@ -211,7 +214,7 @@ impl<M: Machine> Driver<M> {
         }
         self.retry_at = None;
         let now = SystemClock.read();
-        let Some(request) = self.holder.request(now, now_ms()) else { return };
+        let Some(request) = self.holder.request(now, self.parts.stamping.wall_ms()) else { return };
         if leader == self.parts.node {
             self.requested(leader, &request);
             return;
@@ -235,20 +238,29 @@ impl<M: Machine> Driver<M> {
             let own = &self.parts.progress.recent;
             self.agreement.holds(from, published, Digest(digest), own)
         };
-        self.judge_itself();
         let actions = if agrees || self.granter.reign().is_none() {
-            self.granter.request(SystemClock.read(), now_ms(), from, request)
+            self.granter.request(SystemClock.read(), self.parts.stamping.wall_ms(), from, request)
         } else {
             let answer = Answer::Refused { boot, nonce, reason: Reason::Diverged };
             vec![Action::Answer { to: from, answer }]
         };
+        self.judge_itself();
         self.perform(actions);
     }
 
-    /// Whether another node should lead.
-    fn judge_itself(&self) {
+    /// Whether another node should lead, and whether this one may stamp what it appends.
+    fn judge_itself(&mut self) {
+        let stamping = self.parts.stamping.clone();
+        let jumped_ms = stamping.jumped_ms();
+        if jumped_ms != self.jumped_ms {
+            self.jumped_ms = jumped_ms;
+            self.granter.forget_wall_clocks();
+        }
         let voters: Vec<_> = self.known.membership.membership().voter_ids().collect();
-        let unfit = self.granter.reign().is_some() && self.agreement.outnumbered(&voters);
+        let reigns = self.granter.reign().is_some();
+        let agrees = self.granter.wall_clock_agrees(&voters).filter(|_| reigns);
+        stamping.agrees(agrees == Some(true), voters.len() > 1, self.parts.progress.newest_ms());
+        let unfit = reigns && (agrees == Some(false) || self.agreement.outnumbered(&voters));
         self.parts.unfit.send_if_modified(|before| std::mem::replace(before, unfit) != unfit);
     }
 

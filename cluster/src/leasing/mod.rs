@@ -21,6 +21,7 @@ use crate::lease::{
 use crate::limits::LEASE_EVENTS_MAX;
 use crate::peer::link::Links;
 use crate::roster::Roster;
+use crate::stamping::Stamping;
 use crate::store::apply::{Apply, Progress};
 use crate::types::TypeConfig;
 use driver::Driver;
@@ -126,6 +127,8 @@ pub(crate) struct Parts<M: Machine> {
     pub progress: Arc<Progress>,
     pub roster: Arc<Roster>,
     pub links: Option<Links>,
+    /// The wall clock.
+    pub stamping: Arc<Stamping>,
     /// Whether this node should not lead, though it does.
     pub unfit: Arc<watch::Sender<bool>>,
     /// Becomes true with the first lease.

@@ -22,7 +22,7 @@ use super::journal::JournalShared;
 use super::snapshot::{Builder, Replicated, Snapshots, file_error};
 use super::snapshot_file::{Header, Reader};
 use super::writer::{Job, WriterHandle};
-use super::{Store, levels, panic_message};
+use super::{levels, panic_message};
 use crate::error::{Fatal, What};
 use crate::fatal::FatalCell;
 use crate::lease::Boot;
@@ -39,6 +39,8 @@ pub(crate) struct Progress {
     published: AtomicU64,
     watch: watch::Sender<u64>,
     marks: watch::Sender<Marks>,
+    /// The newest stamp that was applied.
+    newest_ms: AtomicU64,
     /// To compare with what peers have applied.
     pub recent: Recent,
     /// Bytes of commands applied since the newest snapshot.
@@ -51,6 +53,7 @@ impl Progress {
             published: AtomicU64::new(0),
             watch: watch::Sender::new(0),
             marks: watch::Sender::new(Marks::default()),
+            newest_ms: AtomicU64::new(0),
             recent: Recent::default(),
             since_snapshot_bytes: AtomicU64::new(0),
         }
@@ -58,6 +61,11 @@ impl Progress {
 
     pub(crate) fn published(&self) -> u64 {
         self.published.load(Ordering::Acquire)
+    }
+
+    /// The newest stamp that was applied since the start, snapshots apart.
+    pub(crate) fn newest_ms(&self) -> u64 {
+        self.newest_ms.load(Ordering::Acquire)
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
@@ -104,7 +112,6 @@ pub(crate) struct Barrier {
 pub(crate) struct Apply<M: Machine> {
     pub(crate) machine: M,
     pub(super) journal: Arc<JournalShared>,
-    store: Arc<Store>,
     snapshots: Arc<Snapshots>,
     writer: WriterHandle,
     progress: Arc<Progress>,
@@ -121,7 +128,6 @@ impl<M: Machine> Apply<M> {
     pub(crate) fn new(
         machine: M,
         journal: Arc<JournalShared>,
-        store: Arc<Store>,
         snapshots: Arc<Snapshots>,
         writer: WriterHandle,
         progress: Arc<Progress>,
@@ -131,7 +137,6 @@ impl<M: Machine> Apply<M> {
         Apply {
             machine,
             journal,
-            store,
             snapshots,
             writer,
             progress,
@@ -262,7 +267,7 @@ impl<M: Machine> Apply<M> {
         self.check_level(level)?;
         // Two leaders may have been asked.
         if level > self.roster.known().level {
-            levels::write(&self.store, level)?;
+            levels::write(&self.journal.store, level)?;
             self.machine.at_level(level);
             self.roster.raised(level);
             tracing::info!(level, "the cluster's machine has been raised to a new level");
@@ -279,6 +284,7 @@ impl<M: Machine> Apply<M> {
         let command = M::decode_command(&proposed.bytes)
             .map_err(|e| Fatal::Undecodable { index, detail: e.0 })?;
         let stamp = Stamp { index, at_ms: proposed.at_ms };
+        self.progress.newest_ms.fetch_max(proposed.at_ms, Ordering::Release);
         // A machine that panics leaves its state unknown: it is never used again.
         let applied = catch_unwind(AssertUnwindSafe(|| self.machine.apply(stamp, command)))
             .map_err(|_| Fatal::MachinePanicked { index })?;

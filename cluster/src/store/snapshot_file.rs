@@ -301,12 +301,12 @@ mod tests {
     #[test]
     fn the_stored_form_of_a_snapshot_does_not_change() {
         let mut want = b"ARAISNAP\x01".to_vec();
-        want.extend([23, 0, 0, 0, 39, 101, 234, 123, 1]);
+        want.extend([25, 0, 0, 0, 235, 233, 131, 253, 1]);
         want.extend([9; 16]);
-        want.extend([0, 0, 0, 0, 1, 7]);
+        want.extend([0, 0, 0, 0, 1, 7, 3, 5]);
         want.extend([1, 0, 0, 0, 183, 239, 220, 131, b'1']);
         want.extend([0; 4]);
-        want.extend([1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 122, 200, 228, 115]);
+        want.extend([1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 48, 222, 207, 128]);
         assert_eq!(file(b"1"), want);
     }
 }

@@ -31,7 +31,6 @@ pub(crate) fn open(dir: &Path) -> (Log, Apply<Counter>, Arc<Store>) {
     let mut apply = Apply::new(
         Counter::default(),
         journal,
-        store.clone(),
         snapshots,
         writer.clone(),
         Arc::new(Progress::new()),

@@ -5,6 +5,7 @@
 //! above all that no node answers from a view before a revoke that was answered.
 
 mod certs;
+mod clocks;
 mod harness;
 mod learners;
 mod life;

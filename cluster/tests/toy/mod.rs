@@ -58,6 +58,8 @@ pub struct Counter {
     /// As it was told; 0 if it never was.
     pub level: u32,
     pub published: Arc<AtomicU64>,
+    /// The newest stamp.
+    pub latest_ms: Arc<AtomicU64>,
     pub view: Arc<Mutex<State>>,
     pub gate: Arc<Mutex<()>>,
 }
@@ -147,6 +149,7 @@ impl Machine for Counter {
             Command::Panic | Command::Garbage => panic!("told to panic"),
         };
         self.state.last_at_ms = self.state.last_at_ms.max(stamp.at_ms);
+        self.latest_ms.fetch_max(stamp.at_ms, Ordering::SeqCst);
         self.state.ids.insert(id);
         let head = self.state.heads.entry(chain).or_default();
         *head += 1;
