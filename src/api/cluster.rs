@@ -22,13 +22,14 @@ use super::{
     wire::{
         Deleted,
         cluster::{
-            ChangedMember, Cluster, ClusterLevel, CreateOperatorKey, OperatorKey, SigningKey,
-            TransferLeader,
+            ChangedMember, Cluster, ClusterLevel, ConfirmedClock, CreateOperatorKey, OperatorKey,
+            SigningKey, TransferLeader,
         },
     },
 };
 use crate::{
     actors::Done,
+    clock,
     domain::{self, Action, OperatorKeyId, Outcome, SigningKeyId},
     limits,
 };
@@ -39,6 +40,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(remove_node))
         .routes(routes!(transfer_leader))
         .routes(routes!(raise_level))
+        .routes(routes!(confirm_clock))
         .routes(routes!(list_keys))
         .routes(routes!(rotate_key))
         .routes(routes!(revoke_key))
@@ -117,6 +119,22 @@ async fn raise_level(_: Operator, State(app): State<App>) -> Answer<Written<Clus
     let level = raised.map_err(|error| level_not_raised(&error))?;
     let index = app.handle.applied_index();
     Ok(Written::ok(Done { index, value: ClusterLevel { level }, replayed: false }))
+}
+
+/// Confirm a node's clock
+///
+/// The clock of the node that is asked, which has jumped: it is right as it is now. Where other
+/// nodes have a vote they settle that among themselves; a cluster of one takes no writes until it is
+/// told, or until the clock is back.
+#[utoipa::path(
+    post, path = "/cluster/clock", tag = "Cluster", operation_id = "confirmClock",
+    responses((status = 200, description = "The clock counts.", body = ConfirmedClock)),
+    security(("operator_key" = [])),
+)]
+async fn confirm_clock(operator: Operator, State(app): State<App>) -> Json<ConfirmedClock> {
+    tracing::warn!(operator = %operator.key.id, "an operator confirms the wall clock");
+    app.handle.confirm_clock();
+    Json(ConfirmedClock::at(clock::now_ms()))
 }
 
 /// The answer once a change is done. Its place in the log is the leader's to tell: this node may

@@ -44,7 +44,10 @@ Example:
     TransferLeader(operator::Member),
     /// After an upgrade of every node: let what the new version decides anew hold
     #[command(after_help = OPERATOR_KEY)]
-    RaiseLevel(operator::RaiseLevel),
+    RaiseLevel(operator::Asked),
+    /// Say that the clock of a node is right, though it has jumped
+    #[command(after_help = OPERATOR_KEY)]
+    ConfirmClock(operator::Asked),
 }
 
 const OPERATOR_KEY: &str = "\
@@ -96,6 +99,7 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Remove(args) => operator::remove(args).await,
         Command::TransferLeader(args) => operator::transfer_leader(args).await,
         Command::RaiseLevel(args) => operator::raise_level(args).await,
+        Command::ConfirmClock(args) => operator::confirm_clock(args).await,
     }
 }
 

@@ -50,9 +50,9 @@ pub struct Member {
     target: Target,
 }
 
-/// `authrai cluster raise-level`
+/// `authrai cluster raise-level` and `confirm-clock`
 #[derive(Debug, Args)]
-pub struct RaiseLevel {
+pub struct Asked {
     #[command(flatten)]
     target: Target,
 }
@@ -123,9 +123,18 @@ pub async fn transfer_leader(member: Member) -> Result<(), Failure> {
 ///
 /// # Errors
 /// If a member does not answer, or it was not done in time.
-pub async fn raise_level(RaiseLevel { target }: RaiseLevel) -> Result<(), Failure> {
+pub async fn raise_level(Asked { target }: Asked) -> Result<(), Failure> {
     let answer = ask(target, Method::POST, "/v1/cluster/level", None).await?;
     print(&format!("The cluster is at level {}.\n", text(&answer["level"])))
+}
+
+/// Says that the clock of the node that is asked is right.
+///
+/// # Errors
+/// If the node does not answer.
+pub async fn confirm_clock(Asked { target }: Asked) -> Result<(), Failure> {
+    let answer = ask(target, Method::POST, "/v1/cluster/clock", None).await?;
+    print(&format!("The node's clock counts; it says {}.\n", text(&answer["now"])))
 }
 
 /// What did not say anything is a dash.

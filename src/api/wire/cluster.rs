@@ -117,6 +117,21 @@ pub struct ClusterLevel {
     pub level: u32,
 }
 
+/// A clock that counts again.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ConfirmedClock {
+    /// What it says.
+    #[schema(value_type = schema::Timestamp)]
+    pub now: String,
+}
+
+impl ConfirmedClock {
+    /// Confirmed at `now_ms`.
+    pub fn at(now_ms: u64) -> Self {
+        Self { now: time(now_ms) }
+    }
+}
+
 /// A node that leads, or was removed.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ChangedMember {
