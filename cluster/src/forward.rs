@@ -145,7 +145,7 @@ impl<M: Machine> Core<M> {
                 Err(_) => return Attempt::Unknown,
             }
         }
-        Attempt::Committed(Committed { index, reply: *reply })
+        Attempt::Committed(Committed { index, reply: *reply, again: false })
     }
 
     async fn forward(&self, leader: &Target, writing: &Writing) -> Attempt<M::Reply> {
@@ -154,7 +154,9 @@ impl<M: Machine> Core<M> {
             Propose { everywhere: *everywhere, wait_ms: wait_ms(*until), command: bytes.to_vec() };
         match self.ask(leader, Rpc::Propose, &message, *until).await {
             Ok(ProposeAnswer::Committed { index, reply }) => {
-                replied::<M>(leader, &reply, |reply| Attempt::Committed(Committed { index, reply }))
+                replied::<M>(leader, &reply, |reply| {
+                    Attempt::Committed(Committed { index, reply, again: false })
+                })
             }
             Ok(ProposeAnswer::ReignOver { reply }) => {
                 replied::<M>(leader, &reply, Attempt::ReignOver)

@@ -86,6 +86,9 @@ pub struct Committed<R> {
     pub index: u64,
     /// What the machine answered.
     pub reply: R,
+    /// Whether it was proposed before with an unknown outcome: then `reply` may be to the second
+    /// time that it was applied.
+    pub again: bool,
 }
 
 /// A way to a running node. Clones share it; they do not keep it running.
@@ -162,10 +165,11 @@ impl<M: Machine> Handle<M> {
                 _ => ProposeError::ShuttingDown,
             })?;
             match self.core.write(&writing, &mut admitted).await {
-                Attempt::Committed(Committed { index, reply }) => {
+                Attempt::Committed(Committed { index, reply, .. }) => {
                     let applied = self.wait_until(index, writing.until).await;
                     applied.map_err(|_| ProposeError::OutcomeUnknown)?;
-                    return Ok(Committed { index, reply: first.unwrap_or(reply) });
+                    let again = appended && first.is_none();
+                    return Ok(Committed { index, reply: first.unwrap_or(reply), again });
                 }
                 Attempt::Unknown if !everywhere => return Err(ProposeError::OutcomeUnknown),
                 Attempt::Overloaded if !appended => return Err(ProposeError::Overloaded),
