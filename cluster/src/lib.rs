@@ -19,6 +19,7 @@ mod error;
 mod fatal;
 mod filling;
 mod forward;
+mod front;
 mod handle;
 mod joining;
 pub mod lease;
@@ -34,6 +35,7 @@ mod operator;
 mod peer;
 mod questions;
 mod roster;
+mod runtime;
 mod stamping;
 mod status;
 mod store;
@@ -42,6 +44,9 @@ mod wall_clock;
 
 #[cfg(test)]
 extern crate self as authrai_cluster;
+#[cfg(test)]
+#[path = "../tests/sim/mod.rs"]
+mod sim;
 #[cfg(test)]
 #[path = "../tests/toy/mod.rs"]
 mod toy;

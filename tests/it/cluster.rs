@@ -4,7 +4,7 @@ use std::{
     net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::{Command, Output},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -20,33 +20,53 @@ use crate::{
 };
 
 /// A cluster that ends with the test.
-struct Script<'a> {
+pub struct Script<'a> {
     dir: &'a Path,
     ports: Ports,
 }
 
-impl Script<'_> {
-    fn run(&self, more: &[&str]) -> Output {
-        Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/cluster"))
-            .args(["--data-dir", self.dir.to_str().expect("a name")])
-            .args(more)
-            .env("AUTHRAI_BIN", env!("CARGO_BIN_EXE_authrai"))
+impl<'a> Script<'a> {
+    /// A cluster in `dir`, which is not started.
+    pub fn new(dir: &'a Path) -> Self {
+        Self { dir, ports: Ports::claim() }
+    }
+
+    /// The command that starts it.
+    pub fn command(&self) -> String {
+        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/cluster");
+        format!("{program} --data-dir '{}' --base-port {}", self.dir.display(), self.ports.base)
+    }
+
+    /// The environment of the command.
+    pub fn environment() -> [(&'static str, String); 2] {
+        [
+            ("AUTHRAI_BIN", env!("CARGO_BIN_EXE_authrai").to_owned()),
             // The receivers of the tests are on loopback.
-            .env("AUTHRAI_WEBHOOKS__ALLOW_PRIVATE", "true")
-            .output()
-            .expect("bash runs")
+            ("AUTHRAI_WEBHOOKS__ALLOW_PRIVATE", "true".to_owned()),
+        ]
+    }
+
+    /// Where node `node`, counted from 0, answers.
+    pub fn address(&self, node: u16) -> String {
+        format!("127.0.0.1:{}", self.ports.base + node)
+    }
+
+    fn run(&self, more: &str) {
+        let mut bash = Command::new("bash");
+        let command = format!("{} {more}", self.command());
+        let said =
+            bash.args(["-c", &command]).envs(Self::environment()).output().expect("bash runs");
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     }
 
     /// Starts what does not run, and gives what the script wrote down.
     fn start(&self) -> Value {
-        self.start_with(&[])
+        self.start_with("")
     }
 
     /// The same, with these arguments more.
-    fn start_with(&self, more: &[&str]) -> Value {
-        let port = self.ports.base.to_string();
-        let said = self.run(&[["--base-port", &port].as_slice(), more].concat());
-        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    fn start_with(&self, more: &str) -> Value {
+        self.run(more);
         let written = std::fs::read(self.dir.join("cluster.json")).expect("it is there");
         serde_json::from_slice(&written).expect("JSON")
     }
@@ -54,8 +74,9 @@ impl Script<'_> {
 
 impl Drop for Script<'_> {
     fn drop(&mut self) {
-        let said = self.run(&["--stop"]);
-        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        if self.dir.exists() {
+            self.run("--stop");
+        }
     }
 }
 
@@ -118,7 +139,7 @@ async fn leader(operator: &Caller) -> Option<usize> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_of_processes_serves_on_when_its_leader_is_killed() {
     let dir = tempfile::tempdir().expect("a directory");
-    let script = Script { dir: dir.path(), ports: Ports::claim() };
+    let script = Script::new(dir.path());
     let written = script.start();
     let api: Vec<_> = (0..3).map(|node| caller(&written, node, "api_key")).collect();
     let operator: Vec<_> = (0..3).map(|node| caller(&written, node, "operator_key")).collect();
@@ -134,6 +155,14 @@ async fn a_cluster_of_processes_serves_on_when_its_leader_is_killed() {
         let secret = std::str::from_utf8(&keys).expect("text").lines().nth(1).expect("a key");
         let secret = secret.split(' ').nth(1).expect("a key");
         assert!(!log.expect("it is there").contains(secret), "node {node} tells");
+    }
+
+    // What one node answered, every other knows, however far behind it is.
+    for n in 0..20 {
+        let agent = api[n % 3].agent("seen at once").await;
+        let path = format!("/v1/agents/{agent}");
+        assert_eq!(api[(n + 1) % 3].get(&path).await.expect(200)["id"], agent);
+        api[(n + 2) % 3].token(&agent, &["db.read"]).await;
     }
 
     // Issued at one node, known at every other.
@@ -183,7 +212,7 @@ const EVENTS: usize = 30;
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_delivered_once_by_the_node_that_leads() {
     let dir = tempfile::tempdir().expect("a directory");
-    let script = Script { dir: dir.path(), ports: Ports::claim() };
+    let script = Script::new(dir.path());
     let written = script.start();
     let api: Vec<_> = (0..3).map(|node| caller(&written, node, "api_key")).collect();
     let operator = caller(&written, 0, "operator_key");
@@ -228,7 +257,7 @@ async fn an_event_is_delivered_once_by_the_node_that_leads() {
 async fn a_node_without_a_vote_verifies_exactly_and_passes_writes_on() {
     let dir = tempfile::tempdir().expect("a directory");
     let script = Script { dir: dir.path(), ports: Ports::claim() };
-    let written = script.start_with(&["--learners", "1"]);
+    let written = script.start_with("--learners 1");
     let (api, operator) = (caller(&written, 3, "api_key"), caller(&written, 3, "operator_key"));
     let members = operator.get("/v1/cluster").await.expect(200)["members"].clone();
     let learner = members.as_array().and_then(|all| all.last()).expect("four members");

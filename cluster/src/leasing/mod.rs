@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use openraft::Raft;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 
 use crate::Machine;
 use crate::lease::{
@@ -21,6 +20,7 @@ use crate::lease::{
 use crate::limits::LEASE_EVENTS_MAX;
 use crate::peer::link::Links;
 use crate::roster::Roster;
+use crate::runtime::{self, JoinHandle};
 use crate::stamping::Stamping;
 use crate::store::apply::{Apply, Progress};
 use crate::types::TypeConfig;
@@ -141,5 +141,5 @@ pub(crate) fn spawn<M: Machine>(parts: Parts<M>) -> (Leasing, JoinHandle<()>) {
     let holder = Holder::new(parts.params, parts.node, parts.boot);
     let refused = Arc::new(AtomicU16::new(0));
     let leasing = Leasing { events: events.clone(), gate: holder.gate(), refused: refused.clone() };
-    (leasing, tokio::spawn(Driver::new(parts, holder, refused, events).run(inbox)))
+    (leasing, runtime::spawn(Driver::new(parts, holder, refused, events).run(inbox)))
 }
