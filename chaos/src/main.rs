@@ -1,0 +1,3 @@
+//! stub
+mod checker; mod history;
+fn main(){}
