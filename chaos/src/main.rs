@@ -8,6 +8,7 @@ mod checker;
 mod client;
 mod cluster;
 mod fault;
+mod figures;
 mod history;
 mod last_looks;
 mod load;
@@ -32,6 +33,15 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure what revoking costs and how long failures last
+    Figures {
+        /// How many nodes
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(3..=7))]
+        nodes: u64,
+        /// The program under test
+        #[arg(long, value_name = "FILE", env = "AUTHRAI_BIN")]
+        binary: PathBuf,
+    },
     /// Judge a history that was kept
     Check {
         /// The history.jsonl of a run
@@ -46,6 +56,7 @@ async fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let passed = match arguments.command {
         Some(Command::Check { history }) => run::check(&history),
+        Some(Command::Figures { nodes, binary }) => run::figures(binary, nodes).await,
         None => run::run(arguments.run).await,
     };
     match passed {

@@ -19,6 +19,9 @@ use crate::network::Network;
 const STOP_MAX: Duration = Duration::from_secs(60);
 /// Size of a disk of a node's own.
 const DISK_BYTES: u64 = 1024 * 1024 * 1024;
+/// Entries between two snapshots: few, so that snapshots and what they leave of the log are part of
+/// every run.
+const SNAPSHOT_EVERY: u64 = 500;
 /// What a full disk still takes.
 const SPARE_BYTES: u64 = 64 * 1024;
 
@@ -79,6 +82,7 @@ impl Process {
              node_id = {id}\n\
              [tokens]\nissuer = \"http://chaos.test\"\n\
              [plans]\ndefault = \"unlimited\"\n\
+             [storage]\nsnapshot_every_entries = {SNAPSHOT_EVERY}\n\
              [peers]\n\
              listen = \"{peer}\"\n\
              advertise = \"{proxy}\"\n\

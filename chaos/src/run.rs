@@ -14,6 +14,7 @@ use crate::{
     checker,
     cluster::Cluster,
     fault::{Kind, Schedule},
+    figures,
     history::{self, Event, Recorder},
     last_looks, report,
 };
@@ -43,6 +44,9 @@ pub struct Options {
     /// Instead of the schedule: SIGKILL one node after the other, so often
     #[arg(long, value_name = "N")]
     kill_cycles: Option<u64>,
+    /// Only faults whose names contain this
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
     /// The program under test
     #[arg(long, value_name = "FILE", env = "AUTHRAI_BIN")]
     binary: PathBuf,
@@ -85,11 +89,27 @@ pub async fn run(options: Options) -> io::Result<bool> {
 }
 
 fn again(options: &Options, seed: u64) -> String {
-    let nodes = options.nodes;
-    match options.kill_cycles {
-        Some(cycles) => format!("scripts/chaos --seed {seed} --nodes {nodes} --kill-cycles {cycles}"),
-        None => format!("scripts/chaos --seed {seed} --nodes {nodes} --minutes {}", options.minutes),
-    }
+    let how = match (options.kill_cycles, &options.only) {
+        (Some(cycles), _) => format!("--kill-cycles {cycles}"),
+        (None, Some(only)) => format!("--minutes {} --only '{only}'", options.minutes),
+        (None, None) => format!("--minutes {}", options.minutes),
+    };
+    format!("scripts/chaos --seed {seed} --nodes {} {how}", options.nodes)
+}
+
+/// Measures; nothing is kept.
+pub async fn figures(binary: PathBuf, nodes: u64) -> io::Result<bool> {
+    let folder = tempfile::tempdir()?;
+    let binary = own_copy(&binary, folder.path())?;
+    Box::pin(figures::run(binary, folder.path(), nodes)).await?;
+    Ok(true)
+}
+
+/// A copy of the program that no build replaces meanwhile.
+fn own_copy(binary: &Path, folder: &Path) -> io::Result<PathBuf> {
+    let copy = folder.join("authrai");
+    fs::copy(binary, &copy)?;
+    Ok(copy)
 }
 
 /// Judges a history; false if it breaks the promise, or proves too little.
@@ -118,7 +138,7 @@ pub fn check(history: &Path) -> io::Result<bool> {
 
 async fn faults(options: &Options, seed: u64, folder: &Path, recorder: Recorder) -> io::Result<()> {
     let own_disks = options.own_disks && options.kill_cycles.is_none();
-    let binary = options.binary.canonicalize()?;
+    let binary = own_copy(&options.binary, folder)?;
     let founded = Cluster::found(binary, folder, options.nodes, own_disks, recorder);
     let mut cluster = Box::pin(founded).await?;
     let load = cluster.world.start(seed);
@@ -126,7 +146,8 @@ async fn faults(options: &Options, seed: u64, folder: &Path, recorder: Recorder)
         Some(cycles) => kill_cycles(&mut cluster, cycles, seed).await,
         None => {
             let until = Duration::from_secs(options.minutes * 60);
-            Box::pin(schedule(&mut cluster, until, seed)).await
+            let only = options.only.as_deref().unwrap_or_default();
+            Box::pin(schedule(&mut cluster, until, Schedule::new(seed, only))).await
         }
     };
     load.stop().await;
@@ -135,12 +156,16 @@ async fn faults(options: &Options, seed: u64, folder: &Path, recorder: Recorder)
 }
 
 /// Faults of all kinds, one after the other.
-async fn schedule(cluster: &mut Cluster, until: Duration, seed: u64) -> io::Result<()> {
+async fn schedule(
+    cluster: &mut Cluster,
+    until: Duration,
+    mut schedule: Schedule,
+) -> io::Result<()> {
     let start = Instant::now();
-    let mut schedule = Schedule::new(seed);
     sleep(schedule.millis(CALM_MS)).await;
     while start.elapsed() < until || schedule.rounds == 0 {
-        let kind = schedule.next();
+        let no_kind = || io::Error::other("no fault has such a name");
+        let kind = schedule.next().ok_or_else(no_kind)?;
         let injected = Box::pin(schedule.inject(kind, cluster)).await;
         let recorder = cluster.world.recorder().clone();
         let at = recorder.now();
