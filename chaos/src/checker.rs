@@ -14,8 +14,8 @@ use std::{
 
 use crate::history::{Credential, Event, Outcome, Said, Shown, Span, Target};
 
-/// Most violations that are described; all are counted.
-const DESCRIBED_MAX: usize = 20;
+/// Most violations of one rule that are described; all are counted.
+const DESCRIBED_MAX: u64 = 5;
 
 /// What may not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,8 +111,9 @@ impl Verdict {
     }
 
     fn violation(&mut self, rule: Rule, what: impl FnOnce() -> String) {
-        *self.violations.entry(rule).or_default() += 1;
-        if self.described.len() < DESCRIBED_MAX {
+        let count = self.violations.entry(rule).or_default();
+        *count += 1;
+        if *count <= DESCRIBED_MAX {
             self.described.push(format!("{}: {}", rule.describe(), what()));
         }
     }

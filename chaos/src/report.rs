@@ -12,10 +12,10 @@ pub fn table(verdict: &Verdict) -> String {
     let mut text = String::new();
     let mut line = |left: &str, right: String| {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "| {left:<44} | {right:>11} |");
+        let _ = writeln!(text, "| {left:<52} | {right:>11} |");
     };
     line("fault", "injections".into());
-    line(&"-".repeat(44), format!("{}:", "-".repeat(10)));
+    line(&"-".repeat(52), format!("{}:", "-".repeat(10)));
     let kinds = Kind::ALL.iter().map(|kind| kind.name());
     for kind in kinds {
         line(kind, number(verdict.faults.get(kind).copied().unwrap_or(0)));
