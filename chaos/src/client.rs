@@ -66,9 +66,10 @@ impl Api {
         let outcome = match (status, code.as_str()) {
             (StatusCode::OK | StatusCode::CREATED, _) => Outcome::Done,
             (StatusCode::SERVICE_UNAVAILABLE, "outcome_unknown") => Outcome::Unknown,
-            (StatusCode::SERVICE_UNAVAILABLE, _) => Outcome::Refused,
-            // An agent that another client revoked meanwhile.
-            (StatusCode::CONFLICT, "agent_revoked") => Outcome::Refused,
+            // The conflict is of an agent that another client revoked meanwhile.
+            (StatusCode::SERVICE_UNAVAILABLE, _) | (StatusCode::CONFLICT, "agent_revoked") => {
+                Outcome::Refused
+            }
             _ => {
                 let nonsense = Some(format!("{path}: {status} {text}"));
                 return Written { outcome: Outcome::Unknown, body, nonsense, code };
@@ -78,7 +79,12 @@ impl Api {
     }
 
     /// A read; `None` without an answer.
-    pub async fn read(&self, key: &str, node: SocketAddr, path: &str) -> Option<(StatusCode, Value)> {
+    pub async fn read(
+        &self,
+        key: &str,
+        node: SocketAddr,
+        path: &str,
+    ) -> Option<(StatusCode, Value)> {
         let request = self.client.get(format!("http://{node}{path}")).bearer_auth(key);
         let answer = request.timeout(READ_MAX).send().await.ok()?;
         let status = answer.status();
@@ -86,7 +92,12 @@ impl Api {
     }
 
     /// A read that may take long and must work.
-    pub async fn stream(&self, key: &str, node: SocketAddr, path: &str) -> reqwest::Result<Response> {
+    pub async fn stream(
+        &self,
+        key: &str,
+        node: SocketAddr,
+        path: &str,
+    ) -> reqwest::Result<Response> {
         let request = self.client.get(format!("http://{node}{path}")).bearer_auth(key);
         request.send().await?.error_for_status()
     }

@@ -102,7 +102,8 @@ impl Bench {
         let body = json!({"agent_id": self.agent, "scope": ["a.b"], "ttl": 86_400});
         let made = self.write(node, "/tokens", &body).await;
         let token = made.text("token").zip(made.text("token_id"));
-        token.ok_or_else(|| io::Error::other(format!("no token: {} {:?}", made.code, made.nonsense)))
+        token
+            .ok_or_else(|| io::Error::other(format!("no token: {} {:?}", made.code, made.nonsense)))
     }
 
     async fn revoke(&self, node: u64, id: &str) -> Outcome {
@@ -193,8 +194,7 @@ impl Bench {
                 }
                 io::Result::Ok(start.elapsed())
             };
-            let (led, revoked) =
-                tokio::join!(led, self.revoke_at_last(survivors[0], &tokens[1].1));
+            let (led, revoked) = tokio::join!(led, self.revoke_at_last(survivors[0], &tokens[1].1));
             elected.0.push(led?);
             first.0.push(revoked?);
             let start_of_write = Instant::now();

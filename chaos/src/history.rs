@@ -103,30 +103,84 @@ pub enum Shown {
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum Event {
     /// How the run began, and the command that does it again.
-    Begun { seed: u64, lease_ms: u64, again: String },
+    Begun {
+        seed: u64,
+        lease_ms: u64,
+        again: String,
+    },
     /// A credential was asked for. `credential` has its number and is there when it was shown.
-    Issued { node: u64, span: Span, outcome: Outcome, credential: Option<(u32, Credential)> },
+    Issued {
+        node: u64,
+        span: Span,
+        outcome: Outcome,
+        credential: Option<(u32, Credential)>,
+    },
     /// An agent was created; `agent` is there when that was acknowledged.
-    AgentMade { node: u64, span: Span, outcome: Outcome, agent: Option<u32> },
-    Revoked { node: u64, span: Span, outcome: Outcome, target: Target },
+    AgentMade {
+        node: u64,
+        span: Span,
+        outcome: Outcome,
+        agent: Option<u32>,
+    },
+    Revoked {
+        node: u64,
+        span: Span,
+        outcome: Outcome,
+        target: Target,
+    },
     /// `said` has one letter for each of `credentials`.
-    Verified { node: u64, span: Span, credentials: Vec<u32>, said: String },
+    Verified {
+        node: u64,
+        span: Span,
+        credentials: Vec<u32>,
+        said: String,
+    },
     /// A fault was injected; `detail` is for people.
-    Fault { at: u64, kind: String, detail: String },
+    Fault {
+        at: u64,
+        kind: String,
+        detail: String,
+    },
     /// The fault is over and every node is ready.
-    Healed { at: u64 },
+    Healed {
+        at: u64,
+    },
     /// The cluster did not get well in time after a fault.
-    Unwell { at: u64, why: String },
+    Unwell {
+        at: u64,
+        why: String,
+    },
     /// An answer that says what no answer may say.
-    Unclassifiable { at: u64, node: u64, answer: String },
+    Unclassifiable {
+        at: u64,
+        node: u64,
+        answer: String,
+    },
     /// All faults are over; what follows are the last looks at each of `nodes`.
-    Final { at: u64, nodes: Vec<u64> },
-    AgentSeen { node: u64, agent: u32, shown: Shown },
+    Final {
+        at: u64,
+        nodes: Vec<u64>,
+    },
+    AgentSeen {
+        node: u64,
+        agent: u32,
+        shown: Shown,
+    },
     /// What a node says of an audit chain.
-    Chain { node: u64, chain: String, ok: bool, length: u64, head: String },
+    Chain {
+        node: u64,
+        chain: String,
+        ok: bool,
+        length: u64,
+        head: String,
+    },
     /// Whether `authrai audit verify` accepted the exported chain, and which acknowledged writes
     /// have no event in it.
-    Export { chain: String, accepted: bool, missing: Vec<String> },
+    Export {
+        chain: String,
+        accepted: bool,
+        missing: Vec<String>,
+    },
 }
 
 /// Where events go; cheap to clone.

@@ -139,8 +139,8 @@ fn judge(cluster: &Cluster, chain: &str, export: &PathBuf) -> io::Result<()> {
     let verified = cluster.site.run(&["audit".into(), "verify".into(), export.into()]);
     let mut missing = Vec::new();
     if chain == "live" {
-        let exported: Vec<Exported> =
-            serde_json::from_reader(BufReader::new(File::open(export)?)).map_err(io::Error::other)?;
+        let exported: Vec<Exported> = serde_json::from_reader(BufReader::new(File::open(export)?))
+            .map_err(io::Error::other)?;
         let of = |event: &str, id: fn(&Exported) -> Option<&String>| -> HashSet<&str> {
             let such = exported.iter().filter(|one| one.event == event);
             such.filter_map(id).map(String::as_str).collect()

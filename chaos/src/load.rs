@@ -152,10 +152,10 @@ impl World {
 
     /// Asks every node about what was just killed, without waiting for the answers. Beyond a
     /// bound it is left to those who verify anyway.
-    fn probe(&self, tokens: &[(u32, Arc<str>)], key: Option<(u32, Arc<str>)>) {
+    fn probe(&self, tokens: &[(u32, Arc<str>)], key: Option<&(u32, Arc<str>)>) {
         for node in self.nodes() {
             let Ok(permit) = self.0.probes.clone().try_acquire_owned() else { return };
-            let (world, tokens, key) = (self.clone(), tokens.to_vec(), key.clone());
+            let (world, tokens, key) = (self.clone(), tokens.to_vec(), key.cloned());
             tokio::spawn(async move {
                 world.ask(node, &tokens).await;
                 if let Some((number, key)) = key {

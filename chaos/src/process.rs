@@ -39,7 +39,14 @@ impl Site {
     pub fn certificates(&self, nodes: u64) -> io::Result<()> {
         let out = self.folder.join("certs");
         let nodes = nodes.to_string();
-        self.run(&["cluster".into(), "certs".into(), "--out".into(), out.into(), "--nodes".into(), nodes.into()])?;
+        self.run(&[
+            "cluster".into(),
+            "certs".into(),
+            "--out".into(),
+            out.into(),
+            "--nodes".into(),
+            nodes.into(),
+        ])?;
         Ok(())
     }
 
@@ -73,7 +80,17 @@ impl Process {
         if own_disk {
             let size = format!("size={DISK_BYTES}");
             let to = folder.as_os_str();
-            shell("mount", &["-t".as_ref(), "tmpfs".as_ref(), "-o".as_ref(), size.as_ref(), "authrai-chaos".as_ref(), to])?;
+            shell(
+                "mount",
+                &[
+                    "-t".as_ref(),
+                    "tmpfs".as_ref(),
+                    "-o".as_ref(),
+                    size.as_ref(),
+                    "authrai-chaos".as_ref(),
+                    to,
+                ],
+            )?;
         }
         let (network, certs) = (&site.network, site.folder.join("certs"));
         let config = format!(

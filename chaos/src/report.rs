@@ -20,7 +20,8 @@ pub fn table(verdict: &Verdict) -> String {
     for kind in kinds {
         line(kind, number(verdict.faults.get(kind).copied().unwrap_or(0)));
     }
-    let others = verdict.faults.iter().filter(|(kind, _)| !Kind::ALL.iter().any(|k| k.name() == **kind));
+    let others =
+        verdict.faults.iter().filter(|(kind, _)| !Kind::ALL.iter().any(|k| k.name() == **kind));
     others.for_each(|(kind, times)| line(kind, number(*times)));
     line("all", number(verdict.faults.values().sum()));
     line("", String::new());
@@ -65,7 +66,8 @@ mod tests {
 
     #[test]
     fn digits_are_grouped_by_three() {
-        for (plain, grouped) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+        for (plain, grouped) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")]
+        {
             assert_eq!(number(plain), grouped);
         }
     }

@@ -39,12 +39,7 @@ fn ended(events: Vec<Event>, said: Said, shown: Shown) -> Vec<Event> {
 }
 
 fn made(agent: u32) -> Event {
-    Event::AgentMade {
-        node: 1,
-        span: span(0, 5),
-        outcome: Outcome::Done,
-        agent: Some(agent),
-    }
+    Event::AgentMade { node: 1, span: span(0, 5), outcome: Outcome::Done, agent: Some(agent) }
 }
 
 fn chain(node: u64, head: &str) -> Event {
@@ -96,8 +91,7 @@ fn a_history_that_keeps_the_promise_passes() {
 
 #[test]
 fn valid_after_an_acknowledged_revoke_is_caught_whatever_was_revoked() {
-    let targets =
-        [TOKEN, Target::AgentTokens(7), Target::Agent(7), Target::SigningKey(3)];
+    let targets = [TOKEN, Target::AgentTokens(7), Target::Agent(7), Target::SigningKey(3)];
     for target in targets {
         let revoke = revoked(100, 200, Outcome::Done, target);
         let shown = if target == Target::Agent(7) { Shown::Revoked } else { Shown::Active };
@@ -130,7 +124,8 @@ fn what_was_seen_dead_does_not_come_back() {
     let revoke = || revoked(100, 200, Outcome::Unknown, TOKEN);
     let dead = || verified(1, 300, 310, Said::Dead);
     // node, sent at, whether it may say valid
-    let rows = [(1, 309, true), (1, 311, false), (2, 311, true), (2, 2_409, true), (2, 2_411, false)];
+    let rows =
+        [(1, 309, true), (1, 311, false), (2, 311, true), (2, 2_409, true), (2, 2_411, false)];
     for (node, from, may) in rows {
         let events = vec![revoke(), dead(), verified(node, from, from + 1, Said::Valid)];
         let rules: &[Rule] = if may { &[] } else { &[Rule::ValidAfterDead] };

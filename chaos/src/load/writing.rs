@@ -93,9 +93,9 @@ impl Writer<'_> {
         let shown = shown.filter(|_| outcome == Outcome::Done);
         let mut pool = self.world.pool();
         let token = shown.and_then(|(text, id)| pool.add_token(agent, id, &text));
-        let credential = token.as_ref().map(|token| {
-            (token.number, Credential::Token { agent, signed_by: token.signed_by })
-        });
+        let credential = token
+            .as_ref()
+            .map(|token| (token.number, Credential::Token { agent, signed_by: token.signed_by }));
         // The history knows of it before anyone is asked about it.
         self.world.recorder().record(Event::Issued { node, span, outcome, credential });
         token.into_iter().for_each(|token| pool.enliven(token));
@@ -118,7 +118,7 @@ impl Writer<'_> {
         (span, written): &(Span, Written),
         target: Target,
         killed: &[(u32, Arc<str>)],
-        key: Option<(u32, Arc<str>)>,
+        key: Option<&(u32, Arc<str>)>,
     ) {
         let (node, outcome) = (self.node, written.outcome);
         self.world.recorder().record(Event::Revoked { node, span: *span, outcome, target });
@@ -136,7 +136,12 @@ impl Writer<'_> {
         };
         let answer = self.call(Method::POST, "/tokens/revoke", Some(body)).await;
         let outcome = answer.1.outcome;
-        self.revoked(&answer, Target::Credential(token.number), &[(token.number, token.text.clone())], None);
+        self.revoked(
+            &answer,
+            Target::Credential(token.number),
+            &[(token.number, token.text.clone())],
+            None,
+        );
         match outcome {
             Outcome::Done => self.world.pool().revoked.push(token.id),
             Outcome::Refused => self.world.pool().enliven(token),
@@ -168,7 +173,7 @@ impl Writer<'_> {
     async fn revoke_key(&self, rng: &mut fastrand::Rng) {
         let Some(key) = self.world.pool().take_key(rng) else { return };
         let answer = self.call(Method::DELETE, &format!("/api-keys/{}", key.id), None).await;
-        self.revoked(&answer, Target::Credential(key.number), &[], Some((key.number, key.text)));
+        self.revoked(&answer, Target::Credential(key.number), &[], Some(&(key.number, key.text)));
     }
 
     async fn revoke_signing_key(&self, rng: &mut fastrand::Rng) {
