@@ -19,6 +19,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use super::{
     App,
     error::{not_found, shutting_down},
+    metrics,
     problem::{Code, Problem},
     reply::{Answer, PathId},
 };
@@ -33,6 +34,7 @@ pub static MIN_INDEX: HeaderName = HeaderName::from_static("authrai-min-index");
 
 /// This node may not answer now.
 pub fn unavailable() -> Problem {
+    metrics::unavailable();
     Problem::new(
         Code::VERIFICATION_UNAVAILABLE,
         "This node is not sure to know the newest revocations, so it gives no answer. Ask again \

@@ -93,6 +93,11 @@ settings! {
 
             /// The private key of that certificate, PEM.
             key_file: Option<PathBuf> = "";
+
+            /// Whether this node gets a vote. One without – Raft calls it a learner – verifies as
+            /// any other and passes writes on, and writes wait for no such node. A vote that a node has
+            /// is not taken from it by this.
+            voter: bool = "true";
         }
 
         /// Leases: how long a node may answer without having asked the leader again. The same on all

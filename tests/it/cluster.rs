@@ -2,6 +2,7 @@
 
 use std::{net::TcpListener, path::Path, process::Command};
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
@@ -51,7 +52,12 @@ impl<'a> Script<'a> {
 
     /// Starts what does not run, and gives what the script wrote down.
     fn start(&self) -> Value {
-        self.run("");
+        self.start_with("")
+    }
+
+    /// The same, with these arguments more.
+    fn start_with(&self, more: &str) -> Value {
+        self.run(more);
         let written = std::fs::read(self.dir.join("cluster.json")).expect("it is there");
         serde_json::from_slice(&written).expect("JSON")
     }
@@ -65,7 +71,10 @@ impl Drop for Script<'_> {
     }
 }
 
-/// Ports of one cluster: `base` and the two after it for the API, a hundred higher for peers. While
+/// Most nodes of a cluster here.
+const NODES_MAX: u16 = 4;
+
+/// Ports of one cluster: `base` and those after it for the API, a hundred higher for peers. While
 /// `_claim` listens on the last of its 200, no other test takes any of them; they lie below the
 /// ephemeral ones, so that others hardly do.
 struct Ports {
@@ -80,7 +89,7 @@ impl Ports {
             .step_by(200)
             .find_map(|base: u16| {
                 let claim = listen(base + 199)?;
-                let free = (0..3).flat_map(|n| [base + n, base + 100 + n]);
+                let free = (0..NODES_MAX).flat_map(|n| [base + n, base + 100 + n]);
                 free.map(listen).collect::<Option<Vec<_>>>()?;
                 Some(Self { base, _claim: claim })
             })
@@ -98,6 +107,13 @@ fn caller(written: &Value, node: usize, key: &str) -> Caller {
     let url = written["nodes"][node]["url"].as_str().expect("a URL").to_owned();
     let key = Some(written[key].as_str().expect("a key").to_owned());
     Caller { client: client(), url, key }
+}
+
+/// The value of a series in what a node shows at /metrics.
+async fn metric(node: &Caller, series: &str) -> Option<f64> {
+    let shown = node.get("/metrics").await.text;
+    let line = shown.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.map(|value| value.parse().expect("a number"))
 }
 
 async fn leader(operator: &Caller) -> Option<usize> {
@@ -208,4 +224,72 @@ async fn an_event_is_delivered_once_by_the_node_that_leads() {
     assert_eq!(ids.len(), made, "each event has one id");
     // Nothing was under way when the leader died, so nothing had to be sent again.
     assert!(ids.values().all(|times| *times == 1), "{ids:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_a_vote_verifies_exactly_and_passes_writes_on() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let script = Script { dir: dir.path(), ports: Ports::claim() };
+    let written = script.start_with("--learners 1");
+    let (api, operator) = (caller(&written, 3, "api_key"), caller(&written, 3, "operator_key"));
+    let members = operator.get("/v1/cluster").await.expect(200)["members"].clone();
+    let learner = members.as_array().and_then(|all| all.last()).expect("four members");
+    assert_eq!((&learner["voter"], &learner["role"]), (&json!(false), &json!("learner")));
+
+    // Whatever is asked there is done, and is seen there at once.
+    let agent = api.agent("asked at the learner").await;
+    assert_eq!(api.get(&format!("/v1/agents/{agent}")).await.expect(200)["id"], *agent);
+    let named = [("Idempotency-Key", "once"), ("X-Request-Id", "mine")];
+    let body = json!({"agent_id": agent, "scope": ["db.read"]});
+    for _ in 0..2 {
+        let answer = api.send_with(Method::POST, "/v1/tokens", Some(&body), &named).await;
+        answer.expect(201);
+        assert_eq!(answer.header("x-request-id"), Some("mine"));
+        assert!(
+            answer.header("authrai-log-index").is_some() && answer.header("ratelimit").is_some()
+        );
+    }
+    let listed = api.get("/v1/tokens").await.expect(200)["total"].clone();
+    assert_eq!(listed, 1, "the second request was answered by the first");
+    // As it would be anywhere: the node that does it judges the key and the body.
+    let nobody = api.with_key(None).post("/v1/agents", &json!({})).await;
+    nobody.expect_problem(401, "missing_api_key");
+    api.post("/v1/agents", &json!({"name": 7})).await.expect_problem(422, "validation_failed");
+    // It signs nothing.
+    let keys = operator.get("/v1/cluster/keys").await.expect(200);
+    let all = keys["data"].as_array().expect("a list");
+    let signers: Vec<_> = all.iter().map(|key| key["node_id"].clone()).collect();
+    assert!(!signers.is_empty() && !signers.contains(&json!(4)), "{keys}");
+
+    // A revoke that was answered anywhere is known there.
+    for n in 0..20 {
+        let through = caller(&written, n % 4, "api_key");
+        let (token, id) = through.token(&agent, &["db.read"]).await;
+        assert_eq!(api.verdict(&token).await, "valid");
+        through.post("/v1/tokens/revoke", &json!({"token_id": id})).await.expect(200);
+        assert_eq!(api.verdict(&token).await, "revoked");
+    }
+    // What that took is counted where the leader is, and what a node holds is shown at each.
+    let leads = leader(&operator).await.expect("a leader");
+    let leading = caller(&written, leads, "api_key");
+    assert!(metric(&leading, "authrai_revoke_wait_seconds_count").await >= Some(20.0));
+    assert_eq!(metric(&api, "authrai_may_serve{node=\"4\"}").await, Some(1.0));
+    assert!(metric(&api, "authrai_lease_left_seconds{node=\"4\"}").await > Some(0.0));
+    let reports = "authrai_peer_messages_total{node=\"4\",kind=\"lease-report\"}";
+    assert!(metric(&api, reports).await >= Some(20.0));
+    // It goes like any other; its own lease then runs out.
+    let (token, _) = api.token(&agent, &["db.read"]).await;
+    let other = caller(&written, 0, "operator_key");
+    other.delete("/v1/cluster/nodes/4").await.expect(200);
+    let left = other.get("/v1/cluster").await.expect(200);
+    assert_eq!(left["members"].as_array().map(Vec::len), Some(3));
+    until("the node that was removed to answer no more", || async {
+        let asked = api.with_key(None).post("/v1/tokens/verify", &json!({"token": token})).await;
+        (asked.status == 503).then(|| asked.expect_problem(503, "verification_unavailable"))
+    })
+    .await;
+    assert!(metric(&api, "authrai_verification_unavailable_total").await >= Some(1.0));
+    assert_eq!(metric(&api, "authrai_may_serve{node=\"4\"}").await, Some(0.0));
+    let refused = "authrai_lease_refusals_total{reason=\"unanswered\"}";
+    assert!(metric(&api, refused).await >= Some(1.0));
 }
