@@ -24,6 +24,13 @@ pub const RECOVERY_MAX: Duration = Duration::from_secs(60);
 /// How often it is looked whether it is.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// How many nodes of which sort.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    pub voters: u64,
+    pub learners: u64,
+}
+
 /// A cluster that runs.
 pub struct Cluster {
     pub site: Site,
@@ -33,18 +40,18 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Founds a cluster of `nodes` in `folder`, with an organisation and its key.
+    /// Founds a cluster of `size` in `folder`, with an organisation and its key.
     pub async fn found(
         binary: PathBuf,
         folder: &Path,
-        nodes: u64,
+        size: Size,
         own_disks: bool,
         recorder: Recorder,
     ) -> io::Result<Self> {
         let network = Network::claim()?;
         let site = Site { binary, folder: folder.to_owned(), network: network.clone(), own_disks };
-        site.certificates(nodes)?;
-        let mut first = Process::set_up(&site, 1)?;
+        site.certificates(size.voters + size.learners)?;
+        let mut first = Process::set_up(&site, 1, true)?;
         let operator_key = first.found(&site)?;
         first.share_secrets(&site)?;
         let mut api = Api::new(operator_key).map_err(io::Error::other)?;
@@ -52,21 +59,27 @@ impl Cluster {
         first.start(&site, None)?;
         ready(&api, &network, &mut [&mut first]).await.map_err(io::Error::other)?;
         let mut processes = vec![first];
-        for id in 2..=nodes {
-            let mut node = Process::set_up(&site, id)?;
+        for id in 2..=size.voters + size.learners {
+            let mut node = Process::set_up(&site, id, id <= size.voters)?;
             network.serve(id).await?;
             node.start(&site, Some(1))?;
             ready(&api, &network, &mut [&mut node]).await.map_err(io::Error::other)?;
             processes.push(node);
         }
         api.api_key = organisation(&api, &network).await?;
-        let ids = (1..=nodes).collect();
+        let ids: Vec<_> = processes.iter().map(|node| node.id).collect();
+        let next_id = ids.len() as u64 + 1;
         let world = World::new(api, recorder, network, ids);
-        Ok(Self { site, nodes: processes, world, next_id: nodes + 1 })
+        Ok(Self { site, nodes: processes, world, next_id })
     }
 
     pub fn ids(&self) -> Vec<u64> {
         self.nodes.iter().map(|node| node.id).collect()
+    }
+
+    /// Those that have a vote.
+    pub fn voters(&self) -> Vec<u64> {
+        self.nodes.iter().filter(|node| node.voter).map(|node| node.id).collect()
     }
 
     pub fn node(&mut self, id: u64) -> io::Result<&mut Process> {
@@ -163,11 +176,11 @@ impl Cluster {
     }
 
     /// Sets a new node up and lets it join.
-    pub async fn join(&mut self, seed: u64) -> io::Result<Process> {
+    pub async fn join(&mut self, seed: u64, voter: bool) -> io::Result<Process> {
         let id = self.next_id;
         self.next_id += 1;
         self.site.certificates(id)?;
-        let mut node = Process::set_up(&self.site, id)?;
+        let mut node = Process::set_up(&self.site, id, voter)?;
         self.world.network().serve(id).await?;
         node.start(&self.site, Some(seed))?;
         let (api, network) = (self.world.api().clone(), self.world.network().clone());

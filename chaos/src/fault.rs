@@ -243,26 +243,33 @@ impl Schedule {
     async fn replace(&mut self, cluster: &mut Cluster) -> io::Result<String> {
         let old = self.victim(cluster).await?;
         let others: Vec<_> = cluster.ids().into_iter().filter(|id| *id != old).collect();
-        let seed = self.any(&others);
+        // Only a node with a vote lets others in.
+        let voters: Vec<_> =
+            others.iter().copied().filter(|id| cluster.voters().contains(id)).collect();
+        let seed = self.any(&voters);
+        let voter = cluster.node(old)?.voter;
         let join_first = self.rng.bool();
-        let early = if join_first { Some(cluster.join(seed).await?) } else { None };
+        let early = if join_first { Some(cluster.join(seed, voter).await?) } else { None };
         cluster.remove(old).await?;
         // Clients go on asking it: it must not say what it cannot know any more.
         sleep(REMOVED_FOR).await;
         cluster.node(old)?.wipe()?;
         let new = match early {
             Some(new) => new,
-            None => cluster.join(seed).await?,
+            None => cluster.join(seed, voter).await?,
         };
         let id = new.id;
         *cluster.node(old)? = new;
         cluster.world.replace_node(old, id);
         let order = if join_first { "joined before" } else { "joined after" };
-        Ok(format!("{id} {order} {old} was removed"))
+        let sort = if voter { "" } else { ", a learner," };
+        Ok(format!("{id}{sort} {order} {old} was removed"))
     }
 
     async fn transfer(&mut self, cluster: &mut Cluster) -> io::Result<String> {
-        let to = self.follower(cluster).await?;
+        let leader = cluster.leader().await?;
+        let voters: Vec<_> = cluster.voters().into_iter().filter(|id| *id != leader).collect();
+        let to = self.any(&voters);
         let body = json!({"node_id": to});
         cluster.operate(Method::POST, "/cluster/leader", Some(&body), None).await?;
         Ok(format!("to {to}"))

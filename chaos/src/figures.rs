@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     client::Written,
-    cluster::{Cluster, RECOVERY_MAX},
+    cluster::{Cluster, RECOVERY_MAX, Size},
     history::{Outcome, Recorder, Said},
 };
 
@@ -78,7 +78,8 @@ impl Bench {
         nodes: u64,
         recorder: Recorder,
     ) -> io::Result<Self> {
-        let founded = Cluster::found(binary, folder, nodes, false, recorder);
+        let size = Size { voters: nodes, learners: 0 };
+        let founded = Cluster::found(binary, folder, size, false, recorder);
         let cluster = Box::pin(founded).await?;
         let mut bench = Self { cluster, agent: String::new() };
         let node = bench.cluster.leader().await?;

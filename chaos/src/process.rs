@@ -67,13 +67,15 @@ pub struct Process {
     folder: PathBuf,
     own_disk: bool,
     child: Option<Child>,
+    /// Whether it has a vote; one without only follows and verifies.
+    pub voter: bool,
     /// By how much its lease clock runs fast, parts per million.
     pub clock_ppm: i64,
 }
 
 impl Process {
     /// Sets node `id` up, without starting it.
-    pub fn set_up(site: &Site, id: u64) -> io::Result<Self> {
+    pub fn set_up(site: &Site, id: u64, voter: bool) -> io::Result<Self> {
         let folder = site.folder.join(format!("node-{id}"));
         fs::create_dir_all(&folder)?;
         let own_disk = site.own_disks;
@@ -104,6 +106,7 @@ impl Process {
              listen = \"{peer}\"\n\
              advertise = \"{proxy}\"\n\
              connect_from = \"{ip}\"\n\
+             voter = {voter}\n\
              ca_file = \"{certs}/ca.pem\"\n\
              certificate_file = \"{certs}/node-{id}.pem\"\n\
              key_file = \"{certs}/node-{id}.key\"\n\
@@ -116,7 +119,7 @@ impl Process {
             certs = certs.display(),
         );
         fs::write(site.folder.join(format!("node-{id}.toml")), config)?;
-        Ok(Self { id, folder, own_disk, child: None, clock_ppm: 0 })
+        Ok(Self { id, folder, own_disk, child: None, voter, clock_ppm: 0 })
     }
 
     fn config(site: &Site, id: u64) -> PathBuf {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     checker,
-    cluster::Cluster,
+    cluster::{Cluster, Size},
     fault::{Kind, Schedule},
     figures,
     history::{self, Event, Recorder},
@@ -38,6 +38,9 @@ pub struct Options {
     /// How many nodes
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(3..=7))]
     nodes: u64,
+    /// How many more nodes that have no vote
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(0..=5))]
+    learners: u64,
     /// Keep everything in this directory, whatever the outcome
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
@@ -76,7 +79,12 @@ pub async fn run(options: Options) -> io::Result<bool> {
     written.join().map_err(|_| io::Error::other("the history's writer panicked"))??;
     outcome?;
     let elapsed = started.elapsed();
-    println!("\n{} nodes, seed {seed}, {} s\n", options.nodes, elapsed.as_secs());
+    println!(
+        "\n{} nodes with a vote and {} without, seed {seed}, {} s\n",
+        options.nodes,
+        options.learners,
+        elapsed.as_secs()
+    );
     let passed = check(&history)?;
     if passed && options.keep.is_none() {
         fs::remove_dir_all(&folder)?;
@@ -94,7 +102,10 @@ fn again(options: &Options, seed: u64) -> String {
         (None, Some(only)) => format!("--minutes {} --only '{only}'", options.minutes),
         (None, None) => format!("--minutes {}", options.minutes),
     };
-    format!("scripts/chaos --seed {seed} --nodes {} {how}", options.nodes)
+    format!(
+        "scripts/chaos --seed {seed} --nodes {} --learners {} {how}",
+        options.nodes, options.learners
+    )
 }
 
 /// Measures; nothing is kept.
@@ -139,7 +150,8 @@ pub fn check(history: &Path) -> io::Result<bool> {
 async fn faults(options: &Options, seed: u64, folder: &Path, recorder: Recorder) -> io::Result<()> {
     let own_disks = options.own_disks && options.kill_cycles.is_none();
     let binary = own_copy(&options.binary, folder)?;
-    let founded = Cluster::found(binary, folder, options.nodes, own_disks, recorder);
+    let size = Size { voters: options.nodes, learners: options.learners };
+    let founded = Cluster::found(binary, folder, size, own_disks, recorder);
     let mut cluster = Box::pin(founded).await?;
     let load = cluster.world.start(seed);
     let result = match options.kill_cycles {
