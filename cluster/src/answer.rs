@@ -160,7 +160,7 @@ impl<M: Machine> Answers<M> {
         let writing = Writing { bytes: command.into(), everywhere, until: until(wait_ms) };
         let attempt = self.0.append(&writing, &mut Some(admitted)).await;
         written(&match attempt {
-            Attempt::Committed(Committed { index, reply }) => {
+            Attempt::Committed(Committed { index, reply, .. }) => {
                 ProposeAnswer::Committed { index, reply: M::encode_reply(&reply) }
             }
             Attempt::NotAppended => ProposeAnswer::NotAppended,

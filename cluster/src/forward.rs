@@ -137,7 +137,7 @@ impl<M: Machine> Core<M> {
                 Err(_) => return Attempt::Unknown,
             }
         }
-        Attempt::Committed(Committed { index, reply: *reply })
+        Attempt::Committed(Committed { index, reply: *reply, again: false })
     }
 
     async fn forward(&self, leader: &Target, writing: &Writing) -> Attempt<M::Reply> {
@@ -146,7 +146,10 @@ impl<M: Machine> Core<M> {
             Propose { everywhere: *everywhere, wait_ms: wait_ms(*until), command: bytes.to_vec() };
         match self.ask(leader, Rpc::Propose, &message, *until).await {
             Ok(ProposeAnswer::Committed { index, reply }) => {
-                replied::<M>(leader, &reply, |reply| Attempt::Committed(Committed { index, reply }))
+                let again = false;
+                replied::<M>(leader, &reply, |reply| {
+                    Attempt::Committed(Committed { index, reply, again })
+                })
             }
             Ok(ProposeAnswer::ReignOver { reply }) => {
                 replied::<M>(leader, &reply, Attempt::ReignOver)

@@ -82,6 +82,9 @@ pub struct Committed<R> {
     pub index: u64,
     /// What the machine answered.
     pub reply: R,
+    /// Whether it may have been applied before, in an attempt whose answer was lost. The reply may
+    /// then be what the machine says to a command that it has carried out already.
+    pub again: bool,
 }
 
 /// A way to a running node. Clones share it; they do not keep it running.
@@ -146,6 +149,7 @@ impl<M: Machine> Handle<M> {
         let writing = Writing { bytes, everywhere, until: Instant::now() + deadline };
         let mut appended = false;
         let mut first = None;
+        let mut again = false;
         let mut retry = Retry::new(&self.core);
         loop {
             self.core.check_running().map_err(|unavailable| match unavailable {
@@ -154,10 +158,10 @@ impl<M: Machine> Handle<M> {
                 _ => ProposeError::ShuttingDown,
             })?;
             match self.core.write(&writing, &mut admitted).await {
-                Attempt::Committed(Committed { index, reply }) => {
+                Attempt::Committed(Committed { index, reply, .. }) => {
                     let applied = self.wait_until(index, writing.until).await;
                     applied.map_err(|_| ProposeError::OutcomeUnknown)?;
-                    return Ok(Committed { index, reply: first.unwrap_or(reply) });
+                    return Ok(Committed { index, reply: first.unwrap_or(reply), again });
                 }
                 Attempt::Unknown if !everywhere => return Err(ProposeError::OutcomeUnknown),
                 Attempt::Overloaded if !appended => return Err(ProposeError::Overloaded),
@@ -167,7 +171,10 @@ impl<M: Machine> Handle<M> {
                     appended = true;
                     first.get_or_insert(reply);
                 }
-                Attempt::Unknown => appended = true,
+                Attempt::Unknown => {
+                    appended = true;
+                    again |= first.is_none();
+                }
                 Attempt::NotAppended | Attempt::Overloaded => {}
             }
             if !retry.wait(writing.until).await {
