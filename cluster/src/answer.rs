@@ -3,7 +3,6 @@
 //! Who may ask what is decided here, by the asker's standing; and whatever a message claims about
 //! its sender must be what the sender's certificate says. Must not know how messages travel.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use hyper::body::Bytes;
@@ -18,6 +17,7 @@ use crate::peer::server::{Asker, Nothing, Service, Standing};
 use crate::peer::wire::{Message, Propose, ProposeAnswer, ReadIndex, ReadIndexAnswer, Rpc};
 use crate::peer::wire_members::{AskStatus, Change, Join};
 use crate::peer::wire_raft::{Append, AskVote, SnapshotHead, Transfer, TransferAnswer};
+use crate::store::disk::File;
 use crate::types::{Snapshot, SnapshotData, Vote};
 
 /// A running node, as its peers see it.

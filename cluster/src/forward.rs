@@ -85,6 +85,7 @@ impl<M: Machine> Core<M> {
         }
         // A leader that is gone need not be waited for: what may be applied twice is proposed again.
         tokio::select! {
+            biased;
             attempt = self.forward(&leader, writing) => attempt,
             () = self.leader_changes(leader.node) => Attempt::Unknown,
         }

@@ -233,6 +233,7 @@ impl<M: Machine> Handle<M> {
         let mut applied = self.applied_watch();
         let mut stopping = self.core.stopping.subscribe();
         let result = tokio::select! {
+            biased;
             result = timeout_at(until, applied.wait_for(|applied| *applied >= index)) => {
                 result.map(|_| ()).map_err(|_| Unavailable::Timeout)
             }

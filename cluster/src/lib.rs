@@ -19,6 +19,7 @@ mod error;
 mod fatal;
 mod filling;
 mod forward;
+mod front;
 mod handle;
 mod joining;
 pub mod lease;
@@ -33,6 +34,7 @@ mod operator;
 mod peer;
 mod questions;
 mod roster;
+mod runtime;
 mod status;
 mod store;
 mod types;
@@ -40,6 +42,9 @@ mod wall_clock;
 
 #[cfg(test)]
 extern crate self as authrai_cluster;
+#[cfg(test)]
+#[path = "../tests/sim/mod.rs"]
+mod sim;
 #[cfg(test)]
 #[path = "../tests/toy/mod.rs"]
 mod toy;

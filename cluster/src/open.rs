@@ -5,13 +5,13 @@
 //! they run.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use crate::Machine;
 use crate::config::Config;
 use crate::error::{Fatal, StartError, What};
 use crate::fatal::FatalCell;
 use crate::roster::Roster;
+use crate::runtime::{Worker, spawn_blocking};
 use crate::store::apply::{Apply, Progress};
 use crate::store::identity::{self, Fresh, Identity};
 use crate::store::journal::JournalShared;
@@ -26,7 +26,7 @@ use crate::types::LogId;
 pub(crate) struct Opened {
     pub store: Arc<Store>,
     writer: WriterHandle,
-    writer_thread: JoinHandle<()>,
+    writer_thread: Worker,
     /// Let go of last.
     _dir: DataDir,
 }
@@ -37,16 +37,20 @@ impl Opened {
         self.writer.clone()
     }
 
-    /// Makes everything durable and lets go of the directory. Blocks.
-    pub(crate) fn close(self) -> Result<(), Fatal> {
+    /// Makes everything durable and lets go of the directory.
+    pub(crate) async fn close(self) -> Result<(), Fatal> {
         let (done, result) = tokio::sync::oneshot::channel();
         self.writer.send(Job::Barrier(done));
         self.writer.send(Job::Stop);
-        if self.writer_thread.join().is_err() {
-            tracing::error!("the writer panicked");
+        self.writer_thread.ended("the writer").await;
+        let closing = spawn_blocking(move || {
+            self.store.close();
+            drop(self._dir);
+        });
+        if closing.await.is_err() {
+            tracing::error!("closing the store panicked");
         }
-        self.store.close();
-        result.blocking_recv().unwrap_or(Err(Fatal::Closed))
+        result.await.unwrap_or(Err(Fatal::Closed))
     }
 }
 
@@ -102,7 +106,7 @@ fn assemble<M: Machine>(
     store: &Arc<Store>,
     machine: M,
     beginning: Beginning,
-) -> Result<(Parts<M>, JoinHandle<()>), StartError> {
+) -> Result<(Parts<M>, Worker), StartError> {
     let path = &config.data_dir;
     let named = |e| StartError::fatal(path, e);
     let fatal = FatalCell::new();
@@ -133,9 +137,8 @@ fn assemble<M: Machine>(
         fatal.clone(),
     );
     if let Err(e) = apply.restore_newest() {
+        // It is idle, and why the restore failed is what matters.
         writer.send(Job::Stop);
-        // Why the restore failed matters, not how the idle writer ended.
-        let _ = thread.join();
         return Err(named(e));
     }
     let log = Log { shared, writer };

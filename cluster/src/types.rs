@@ -5,12 +5,12 @@
 
 use std::any::Any;
 use std::fmt;
-use std::fs::File;
 use std::sync::Arc;
 
 use openraft::alias;
 
 use crate::lease::Boot;
+use crate::store::disk::File;
 
 /// What is proposed: a command of the machine's, or an entry of this crate's own.
 #[derive(Clone, PartialEq, Eq)]
@@ -86,6 +86,7 @@ openraft::declare_raft_types!(
         R = Outcome,
         NodeId = u64,
         Node = Member,
+        AsyncRuntime = crate::runtime::Engine,
 );
 
 pub(crate) type Entry = alias::EntryOf<TypeConfig>;

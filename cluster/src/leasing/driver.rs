@@ -24,6 +24,7 @@ use crate::meters;
 use crate::peer::link::{Lane, Target};
 use crate::peer::wire::Rpc;
 use crate::roster::Known;
+use crate::runtime::spawn;
 use crate::store::apply::{Barrier, Marks};
 use crate::types::Proposed;
 use crate::wall_clock::now_ms;
@@ -88,12 +89,16 @@ impl<M: Machine> Driver<M> {
             let due = [self.renewal_due(), acks_due].into_iter().flatten().min();
             let wake = due.unwrap_or_else(|| Instant::now() + self.length());
             tokio::select! {
+                biased;
                 event = inbox.recv() => match event {
                     None | Some(Event::Shut) => break,
                     Some(event) => self.handle(event),
                 },
                 _ = marks.changed() => {}
-                _ = metrics.changed() => {}
+                changed = metrics.changed() => if changed.is_err() {
+                    // The engine has stopped, and with it this node.
+                    break;
+                },
                 _ = roster.changed() => {}
                 () = sleep_until(wake) => {}
             }
@@ -200,7 +205,7 @@ impl<M: Machine> Driver<M> {
         }
         let (events, deadline) = (self.events.clone(), self.length());
         let asking = self.message(leader, Rpc::Lease, &request, deadline);
-        tokio::spawn(async move {
+        spawn(async move {
             let answer = asking.await.and_then(|answer| Answer::from_bytes(&answer).ok());
             // The task may have ended.
             let _ = events.send(Event::Answered(answer)).await;
@@ -239,7 +244,7 @@ impl<M: Machine> Driver<M> {
             self.reporting = true;
             let events = self.events.clone();
             let telling = self.message(leader, Rpc::LeaseReport, &report, self.length());
-            tokio::spawn(async move {
+            spawn(async move {
                 telling.await;
                 let _ = events.send(Event::Reported).await;
             });
@@ -270,7 +275,7 @@ impl<M: Machine> Driver<M> {
 
     fn propose_barrier(&self, term: u64, boot: Boot) {
         let (raft, reign) = (self.parts.raft.clone(), self.reign.subscribe());
-        tokio::spawn(async move {
+        spawn(async move {
             while *reign.borrow() == Some(term) {
                 match raft.client_write(Proposed::Barrier { term, boot }).await {
                     Ok(_) => return,
@@ -285,7 +290,7 @@ impl<M: Machine> Driver<M> {
     fn start_round(&self, round: Round) {
         let (raft, events, within) =
             (self.parts.raft.clone(), self.events.clone(), self.length() / 2);
-        tokio::spawn(async move {
+        spawn(async move {
             let confirmed = timeout(within, raft.get_read_linearizer(ReadPolicy::ReadIndex)).await;
             let commit = confirmed.ok().and_then(Result::ok).map(|c| c.read_log_id().index());
             let _ = events.send(Event::RoundDone(round, commit)).await;

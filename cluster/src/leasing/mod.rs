@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use openraft::Raft;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 
 use crate::Machine;
 use crate::lease::{
@@ -18,6 +17,7 @@ use crate::lease::{
 use crate::limits::LEASE_EVENTS_MAX;
 use crate::peer::link::Links;
 use crate::roster::Roster;
+use crate::runtime::{self, JoinHandle};
 use crate::store::apply::{Apply, Progress};
 use crate::types::TypeConfig;
 use driver::Driver;
@@ -126,5 +126,5 @@ pub(crate) fn spawn<M: Machine>(parts: Parts<M>) -> (Leasing, JoinHandle<()>) {
     let (events, inbox) = mpsc::channel(LEASE_EVENTS_MAX);
     let holder = Holder::new(parts.params, parts.node, parts.boot);
     let leasing = Leasing { events: events.clone(), gate: holder.gate() };
-    (leasing, tokio::spawn(Driver::new(parts, holder, events).run(inbox)))
+    (leasing, runtime::spawn(Driver::new(parts, holder, events).run(inbox)))
 }

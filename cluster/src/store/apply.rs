@@ -5,7 +5,6 @@
 //! then answer those who proposed. A command that does not decode stops the node. Must not know
 //! what a command means.
 
-use std::fs::File;
 use std::io::{self, BufReader};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -17,6 +16,7 @@ use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::watch;
 
+use super::disk::File;
 use super::journal::JournalShared;
 use super::panic_message;
 use super::snapshot::{Builder, Snapshots, file_error};
@@ -27,6 +27,7 @@ use crate::fatal::FatalCell;
 use crate::lease::Boot;
 use crate::limits::APPLY_BATCH_MAX_ENTRIES;
 use crate::roster::{Known, Roster};
+use crate::runtime::spawn_blocking;
 use crate::types::{
     Command, LogId, Outcome, Proposed, Snapshot, SnapshotData, SnapshotMeta, StoredMembership,
     TypeConfig,
@@ -258,7 +259,7 @@ impl<M: Machine> Apply<M> {
             return Ok(());
         }
         let (snapshots, received) = (self.snapshots.clone(), meta.clone());
-        let temp = tokio::task::spawn_blocking(move || snapshots.receive(&received, from))
+        let temp = spawn_blocking(move || snapshots.receive(&received, from))
             .await
             .unwrap_or(Err(Fatal::Closed))?;
         self.writer.ask(Job::Barrier).await?;

@@ -196,7 +196,7 @@ fn read_state(trees: &super::Trees, synced: u64) -> Result<State, Fatal> {
 }
 
 fn read_marks(trees: &super::Trees) -> Result<State, Fatal> {
-    let get = |tree: &sled::Tree, key: &[u8]| {
+    let get = |tree: &super::disk::Tree, key: &[u8]| {
         tree.get(key).map_err(|e| Fatal::sled(What::Mark, "reading a mark", e))
     };
     let mark = |e| Fatal::codec(What::Mark, "the store", e);

@@ -5,20 +5,20 @@
 //! snapshot's name is complete. Must not know what a state is.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::RaftSnapshotBuilder;
 
+use super::disk::{self, File, sync_dir};
 use super::identity::{ClusterId, hex};
 use super::snapshot_file::{Header, Reader, UnknownVersion, Writer};
-use super::sync_dir;
 use super::writer::{Job, WriterHandle};
 use crate::Machine;
 use crate::error::{Fatal, StartError, What};
 use crate::fatal::FatalCell;
+use crate::runtime::spawn_blocking;
 use crate::types::{LogId, Snapshot, SnapshotData, SnapshotMeta, StoredMembership, TypeConfig};
 
 const EXTENSION: &str = "snap";
@@ -68,14 +68,13 @@ impl Snapshots {
     pub(crate) fn open(data_dir: &Path, cluster: ClusterId) -> Result<Snapshots, StartError> {
         let dir = data_dir.join("snapshots");
         let io = |doing: &str, e: io::Error| StartError::io(data_dir, &dir, doing, &e);
-        fs::create_dir_all(&dir).map_err(|e| io("creating", e))?;
+        disk::create_dir_all(&dir).map_err(|e| io("creating", e))?;
         sync_dir(data_dir).map_err(|e| io("syncing", e))?;
         let mut complete = Vec::new();
-        for found in fs::read_dir(&dir).map_err(|e| io("reading", e))? {
-            let path = found.map_err(|e| io("reading", e))?.path();
+        for path in disk::files_in(&dir).map_err(|e| io("reading", e))? {
             match path.extension() {
                 Some(extension) if extension == EXTENSION => complete.push(path),
-                _ => fs::remove_file(&path).map_err(|e| io("cleaning", e))?,
+                _ => disk::remove_file(&path).map_err(|e| io("cleaning", e))?,
             }
         }
         complete.sort();
@@ -83,11 +82,11 @@ impl Snapshots {
         let this = Snapshots { dir: dir.clone(), cluster, current: Mutex::new(None) };
         if let Some(path) = newest {
             let meta = this.read_meta(&path, data_dir)?;
-            let bytes = fs::metadata(&path).map_or(0, |m| m.len());
+            let bytes = File::open(&path).and_then(|file| disk::size(&file)).unwrap_or(0);
             *this.current() = Some(Current { meta, path, bytes });
         }
         for superseded in complete {
-            fs::remove_file(&superseded).map_err(|e| io("cleaning", e))?;
+            disk::remove_file(&superseded).map_err(|e| io("cleaning", e))?;
         }
         Ok(this)
     }
@@ -180,15 +179,15 @@ impl Snapshots {
         let error = |e: io::Error| Fatal::disk(format!("naming {}", temp.display()), &e);
         let mut current = self.current();
         if current.as_ref().is_some_and(|c| c.meta.last_log_id > meta.last_log_id) {
-            return fs::remove_file(temp).map_err(error);
+            return disk::remove_file(temp).map_err(error);
         }
         let path = self.dir.join(file_name(meta.last_log_id.as_ref()));
-        let bytes = fs::metadata(temp).map_err(error)?.len();
-        fs::rename(temp, &path).map_err(error)?;
+        let bytes = File::open(temp).and_then(|file| disk::size(&file)).map_err(error)?;
+        disk::rename(temp, &path).map_err(error)?;
         sync_dir(&self.dir).map_err(error)?;
         let before = current.replace(Current { meta: meta.clone(), path: path.clone(), bytes });
         if let Some(before) = before.filter(|b| b.path != path)
-            && let Err(e) = fs::remove_file(&before.path)
+            && let Err(e) = disk::remove_file(&before.path)
         {
             // It only takes space; the next start removes it.
             tracing::warn!(path = %before.path.display(), error = %e, "an old snapshot remains");
@@ -225,7 +224,7 @@ impl<M: Machine> Builder<M> {
         let (snapshots, frozen, meta) =
             (self.snapshots.clone(), self.frozen.clone(), self.meta.clone());
         let removed = self.removed.clone();
-        let written = tokio::task::spawn_blocking(move || {
+        let written = spawn_blocking(move || {
             snapshots
                 .write::<M>(&frozen, &meta, removed)
                 .map_err(|e| Fatal::disk("writing a snapshot", &e))
@@ -236,7 +235,7 @@ impl<M: Machine> Builder<M> {
         // The journal's rows up to here were in the store before the state was frozen.
         self.writer.ask(Job::Barrier).await?;
         let (snapshots, meta) = (self.snapshots.clone(), self.meta.clone());
-        let adopted = tokio::task::spawn_blocking(move || snapshots.adopt(&temp, &meta));
+        let adopted = spawn_blocking(move || snapshots.adopt(&temp, &meta));
         adopted.await.unwrap_or(Err(Fatal::Closed))
     }
 }

@@ -1,5 +1,6 @@
 //! Snapshots: what they wait for, what they are given to, and what a crash leaves of them.
 
+use std::fs;
 use std::sync::atomic::Ordering;
 
 use openraft::EntryPayload;
