@@ -201,7 +201,7 @@ async fn schedule(
 async fn kill_cycles(cluster: &mut Cluster, cycles: u64, seed: u64) -> io::Result<()> {
     let mut rng = fastrand::Rng::with_seed(seed);
     for cycle in 1..=cycles {
-        sleep(Duration::from_millis(rng.u64(50..600))).await;
+        sleep(Duration::from_millis(rng.u64(100..1_500))).await;
         let leader = cluster.leader().await?;
         let id = match rng.u8(0..2) {
             0 => leader,
