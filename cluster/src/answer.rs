@@ -163,7 +163,7 @@ impl<M: Machine> Answers<M> {
             Attempt::Committed(Committed { index, reply, .. }) => {
                 ProposeAnswer::Committed { index, reply: M::encode_reply(&reply) }
             }
-            Attempt::NotAppended => ProposeAnswer::NotAppended,
+            Attempt::NotAppended | Attempt::Clock(_) => ProposeAnswer::NotAppended,
             Attempt::Overloaded => ProposeAnswer::Overloaded,
             Attempt::Unknown => ProposeAnswer::Unknown,
             Attempt::ReignOver(reply) => {

@@ -25,6 +25,7 @@ use crate::limits::{COMMAND_MAX_BYTES, RETRY_PAUSE, RETRY_PAUSE_MAX};
 use crate::peer::link::Links;
 use crate::questions::Answerer;
 use crate::roster::Roster;
+use crate::stamping::Stamping;
 use crate::store::Store;
 use crate::store::apply::{Apply, Progress};
 use crate::store::identity::Identity;
@@ -47,6 +48,8 @@ pub(crate) struct Core<M: Machine> {
     pub scrub: Scrub,
     pub fatal: FatalCell,
     pub identity: Identity,
+    /// The newest level of rules that this build of the machine knows.
+    pub newest_level: u32,
     /// What this node wants to be to its peers.
     pub wanted: Wanted,
     /// Until a shutdown begins or the node can not go on.
@@ -55,6 +58,7 @@ pub(crate) struct Core<M: Machine> {
     pub stopping: watch::Sender<bool>,
     pub admission: Admission,
     pub leasing: Leasing,
+    pub stamping: Arc<Stamping>,
     /// None where the node has no peers.
     pub links: Option<Links>,
     /// What answers other nodes' questions, once there is something.
@@ -140,6 +144,10 @@ impl<M: Machine> Handle<M> {
         everywhere: bool,
         deadline: Duration,
     ) -> Result<Committed<M::Reply>, ProposeError> {
+        let (needs, level) = (M::level_of(command), self.core.roster.known().level);
+        if needs > level {
+            return Err(ProposeError::AboveLevel { needs, level });
+        }
         let bytes: Arc<[u8]> = M::encode_command(command).into();
         if bytes.len() > COMMAND_MAX_BYTES {
             let limit = COMMAND_MAX_BYTES;
@@ -171,11 +179,15 @@ impl<M: Machine> Handle<M> {
                     appended = true;
                     first.get_or_insert(reply);
                 }
+                // Where there are other voters, one with a better clock will lead.
+                Attempt::Clock(fault) if !appended && self.core.roster.known().votes_alone() => {
+                    return Err(ProposeError::Clock(fault));
+                }
                 Attempt::Unknown => {
                     appended = true;
                     again |= first.is_none();
                 }
-                Attempt::NotAppended | Attempt::Overloaded => {}
+                Attempt::NotAppended | Attempt::Overloaded | Attempt::Clock(_) => {}
             }
             if !retry.wait(writing.until).await {
                 return Err(match appended {
@@ -275,6 +287,11 @@ impl<M: Machine> Handle<M> {
         let _ = self.core.ready.subscribe().wait_for(|ready| *ready).await;
     }
 
+    /// An operator says that this node's wall clock is right as it is, though it has jumped.
+    pub fn confirm_clock(&self) {
+        self.core.stamping.confirm(self.core.progress.newest_ms());
+    }
+
     /// The journal.
     pub fn journal(&self) -> Journal {
         Journal::new(self.core.journal.clone(), self.core.progress.clone())
@@ -298,6 +315,9 @@ impl<M: Machine> Handle<M> {
             snapshot_bytes: newest.map_or(0, |(_, bytes)| bytes),
             store_bytes: core.store.size_bytes(),
             lease_left_ms: core.leasing.gate().left_ns(SystemClock.read()) / 1_000_000,
+            lease_refused: core.leasing.refused(),
+            level: core.roster.known().level,
+            newest_level: core.newest_level,
             scrub: core.scrub.report(),
         }
     }

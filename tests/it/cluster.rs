@@ -1,6 +1,14 @@
 //! `scripts/cluster`: three processes on this machine, one API, a leader that is killed.
 
-use std::{net::TcpListener, path::Path, process::Command};
+use std::{
+    net::TcpListener,
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -98,8 +106,12 @@ impl Ports {
 }
 
 fn kill(written: &Value, node: usize) {
+    signal(written, node, "-9");
+}
+
+fn signal(written: &Value, node: usize, signal: &str) {
     // The shell's own: a bare Debian has no other.
-    let kill = format!("kill -9 {}", written["nodes"][node]["pid"]);
+    let kill = format!("kill {signal} {}", written["nodes"][node]["pid"]);
     assert!(Command::new("bash").args(["-c", &kill]).status().expect("bash runs").success());
 }
 
@@ -292,4 +304,73 @@ async fn a_node_without_a_vote_verifies_exactly_and_passes_writes_on() {
     assert_eq!(metric(&api, "authrai_may_serve{node=\"4\"}").await, Some(0.0));
     let refused = "authrai_lease_refusals_total{reason=\"unanswered\"}";
     assert!(metric(&api, refused).await >= Some(1.0));
+}
+
+/// A client that writes and verifies without pause, and asks another node once where one gives no
+/// answer. Gives how often it asked, and how often twice.
+async fn restless(
+    nodes: Vec<Caller>,
+    first: usize,
+    token: String,
+    stop: Arc<AtomicBool>,
+) -> (u64, u64) {
+    let (mut asked, mut again) = (0, 0);
+    while !stop.load(Ordering::Relaxed) {
+        let named = format!("restless-{first}-{asked}");
+        let write = json!({"name": "restless", "owner": "o"});
+        let verify = json!({"token": token});
+        for (path, body, expected) in
+            [("/v1/agents", &write, 201), ("/v1/tokens/verify", &verify, 200)]
+        {
+            let mut tries = Vec::new();
+            for node in [&nodes[first], &nodes[(first + 1) % nodes.len()]] {
+                let request = node.client.post(format!("{}{path}", node.url)).json(body);
+                let request = request.bearer_auth(node.key.as_deref().unwrap_or_default());
+                match request.header("Idempotency-Key", &named).send().await {
+                    Ok(answer) if answer.status() == expected => break,
+                    Ok(answer) => tries.push(format!("{}: {:?}", node.url, answer.text().await)),
+                    Err(error) => tries.push(format!("{}: {error}", node.url)),
+                }
+                again += 1;
+            }
+            assert!(tries.len() < 2, "{path} is lost: {tries:?}");
+            asked += 1;
+        }
+    }
+    (asked, again)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_loses_no_request_that_a_client_tries_again_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let script = Script { dir: dir.path(), ports: Ports::claim() };
+    let mut written = script.start();
+    let api: Vec<_> = (0..3).map(|node| caller(&written, node, "api_key")).collect();
+    let operator = caller(&written, 0, "operator_key");
+    let (token, _) = api[0].token(&api[0].agent("restless").await, &["db.read"]).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..3)
+        .map(|first| tokio::spawn(restless(api.clone(), first, token.clone(), Arc::clone(&stop))))
+        .collect();
+    for node in 0..3 {
+        // The leader too, whichever it is by then.
+        signal(&written, node, "-TERM");
+        until("the node to stop", || async {
+            let pid = format!("/proc/{}", written["nodes"][node]["pid"]);
+            let gone = std::fs::read_to_string(format!("{pid}/stat"));
+            gone.map_or(true, |stat| stat.contains(") Z ")).then_some(())
+        })
+        .await;
+        let script = &script;
+        written = tokio::task::block_in_place(|| script.start());
+    }
+    // Every node runs the same program by now.
+    let level = operator.post("/v1/cluster/level", &json!({})).await.expect(200);
+    assert_eq!(level, json!({"level": 1}));
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        let (asked, again) = client.await.expect("nothing is lost");
+        println!("asked {asked} times, {again} of them twice");
+        assert!(asked > 20);
+    }
 }
