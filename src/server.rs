@@ -394,7 +394,7 @@ fn peers(peers: &Peers) -> Result<Option<PeerConfig>, StartError> {
     Ok(Some(PeerConfig {
         listen,
         advertise: peers.advertise.clone().unwrap_or_default(),
-        connect_from: None,
+        connect_from: peers.connect_from,
         ca: file(&peers.ca_file, "peers.ca_file")?,
         certificate: file(&peers.certificate_file, "peers.certificate_file")?,
         key: file(&peers.key_file, "peers.key_file")?,

@@ -157,6 +157,7 @@ impl<M: Machine> Handle<M> {
         let writing = Writing { bytes, everywhere, until: Instant::now() + deadline };
         let mut appended = false;
         let mut first = None;
+        let mut again = false;
         let mut retry = Retry::new(&self.core);
         loop {
             self.core.check_running().map_err(|unavailable| match unavailable {
@@ -168,7 +169,6 @@ impl<M: Machine> Handle<M> {
                 Attempt::Committed(Committed { index, reply, .. }) => {
                     let applied = self.wait_until(index, writing.until).await;
                     applied.map_err(|_| ProposeError::OutcomeUnknown)?;
-                    let again = appended && first.is_none();
                     return Ok(Committed { index, reply: first.unwrap_or(reply), again });
                 }
                 Attempt::Unknown if !everywhere => return Err(ProposeError::OutcomeUnknown),
@@ -183,7 +183,10 @@ impl<M: Machine> Handle<M> {
                 Attempt::Clock(fault) if !appended && self.core.roster.known().votes_alone() => {
                     return Err(ProposeError::Clock(fault));
                 }
-                Attempt::Unknown => appended = true,
+                Attempt::Unknown => {
+                    appended = true;
+                    again |= first.is_none();
+                }
                 Attempt::NotAppended | Attempt::Overloaded | Attempt::Clock(_) => {}
             }
             if !retry.wait(writing.until).await {

@@ -101,6 +101,10 @@ impl Proposals {
                 let value = replay(once.as_ref(), &answered)?;
                 Ok(Done { index, value, replayed })
             }
+            // What it was refused for may be what it did itself the first time.
+            Ok(Outcome::Refused(_)) | Err(_) if committed.again => {
+                Err(CommandError::OutcomeUnknown)
+            }
             Ok(Outcome::Refused(refusal)) | Err(refusal) => Err(CommandError::Refused(refusal)),
             Ok(outcome) => Ok(Done { index, value: (outcome, shown), replayed: false }),
         }
