@@ -160,10 +160,10 @@ impl<M: Machine> Answers<M> {
         let writing = Writing { bytes: command.into(), everywhere, until: until(wait_ms) };
         let attempt = self.0.append(&writing, &mut Some(admitted)).await;
         written(&match attempt {
-            Attempt::Committed(Committed { index, reply }) => {
+            Attempt::Committed(Committed { index, reply, .. }) => {
                 ProposeAnswer::Committed { index, reply: M::encode_reply(&reply) }
             }
-            Attempt::NotAppended => ProposeAnswer::NotAppended,
+            Attempt::NotAppended | Attempt::Clock(_) => ProposeAnswer::NotAppended,
             Attempt::Overloaded => ProposeAnswer::Overloaded,
             Attempt::Unknown => ProposeAnswer::Unknown,
             Attempt::ReignOver(reply) => {

@@ -24,10 +24,13 @@ use crate::handle::{Core, Handle};
 use crate::joining::{self, Wanted};
 use crate::lease::Boot;
 use crate::leasing;
+use crate::level;
+use crate::members;
 use crate::open::{Beginning, Opened, Parts, open};
 use crate::peer::link::Links;
 use crate::peer::network::Network;
 use crate::runtime::{JoinHandle, Worker, spawn, spawn_blocking};
+use crate::stamping::Stamping;
 use crate::store::apply::Apply;
 use crate::store::archive;
 use crate::store::identity::{self, Identity};
@@ -96,7 +99,17 @@ impl<M: Machine> Node<M> {
             StartError::Fatal(Fatal::Consensus { detail: format!("opening panicked: {e}") })
         })??;
         let (opened, parts) = parts;
-        let Parts { identity, log, apply, journal, snapshots, progress, roster, fatal } = parts;
+        let Parts {
+            identity,
+            newest_level,
+            log,
+            apply,
+            journal,
+            snapshots,
+            progress,
+            roster,
+            fatal,
+        } = parts;
         let shared = log.shared.clone();
         let links = front.as_ref().map(|front| front.links(identity.incarnation));
         let address = front.as_ref().map_or_else(String::new, Front::address);
@@ -125,6 +138,8 @@ impl<M: Machine> Node<M> {
         let (scrub, scrub_thread) = Scrub::spawn(&journal, pace);
         let archive_thread = archive::spawn(&journal, opened.writer());
         let ready = Arc::new(watch::Sender::new(false));
+        let unfit = Arc::new(watch::Sender::new(false));
+        let stamping = Arc::new(Stamping::new(config.wall_clock.clone()));
         let (leasing, leasing_task) = leasing::spawn(leasing::Parts {
             node: identity.node,
             boot,
@@ -133,6 +148,8 @@ impl<M: Machine> Node<M> {
             progress: progress.clone(),
             roster: roster.clone(),
             links: links.clone(),
+            stamping: stamping.clone(),
+            unfit: unfit.clone(),
             ready: ready.clone(),
         });
         let core = Arc::new(Core {
@@ -146,12 +163,14 @@ impl<M: Machine> Node<M> {
             scrub,
             fatal,
             identity,
+            newest_level,
             wanted: Wanted { address, voter: config.voter },
             serving: AtomicBool::new(true),
             ready,
             stopping: watch::Sender::new(false),
             admission: Admission::new(),
             leasing,
+            stamping,
             links,
             answerer: Mutex::default(),
             changes: tokio::sync::Mutex::new(()),
@@ -163,6 +182,8 @@ impl<M: Machine> Node<M> {
             spawn(watch_consensus(core.clone())),
             spawn(snapshot_by_bytes(core.clone(), config.snapshot_every_bytes)),
             spawn(joining::keep_known(core.clone(), seeds)),
+            spawn(level::raise_alone(core.clone())),
+            spawn(members::lead_only_when_fit(core.clone(), unfit.subscribe())),
         ];
         let leasing = leasing_task;
         Ok(Node {

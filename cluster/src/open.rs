@@ -15,6 +15,7 @@ use crate::runtime::{Worker, spawn_blocking};
 use crate::store::apply::{Apply, Progress};
 use crate::store::identity::{self, Fresh, Identity};
 use crate::store::journal::JournalShared;
+use crate::store::levels;
 use crate::store::log::{Log, LogShared};
 use crate::store::segments::Segments;
 use crate::store::snapshot::Snapshots;
@@ -68,6 +69,7 @@ pub(crate) enum Beginning {
 /// Everything that a node is made of, before it runs.
 pub(crate) struct Parts<M: Machine> {
     pub identity: Identity,
+    pub newest_level: u32,
     pub log: Log,
     pub apply: Apply<M>,
     pub journal: Arc<JournalShared>,
@@ -116,6 +118,10 @@ fn assemble<M: Machine>(
         joined: beginning == Beginning::Join,
     };
     let identity = identity::check_or_write(path, store, fresh)?;
+    let (level, newest_level) = (levels::read(store).map_err(named)?, machine.newest_level());
+    if level > newest_level {
+        return Err(named(Fatal::LevelUnknown { level, newest: newest_level }));
+    }
     let snapshots = Arc::new(Snapshots::open(path, identity.cluster)?);
     let (shared, mark) = LogShared::open(path, store.clone(), fatal.clone())?;
     let shared = Arc::new(shared);
@@ -142,7 +148,10 @@ fn assemble<M: Machine>(
         return Err(named(e));
     }
     let log = Log { shared, writer };
-    Ok((Parts { identity, log, apply, journal, snapshots, progress, roster, fatal }, thread))
+    Ok((
+        Parts { identity, newest_level, log, apply, journal, snapshots, progress, roster, fatal },
+        thread,
+    ))
 }
 
 /// Checks that log and snapshot together hold everything that is known to be committed.

@@ -24,6 +24,8 @@ pub(crate) enum Proposed {
         /// The leader's process.
         boot: Boot,
     },
+    /// The machine's rules of this level hold from here on.
+    Level(u32),
 }
 
 /// A command on its way through the log.
@@ -44,6 +46,7 @@ impl fmt::Debug for Proposed {
                 write!(f, "Proposed({} bytes at {})", command.bytes.len(), command.at_ms)
             }
             Proposed::Barrier { term, .. } => write!(f, "Proposed(barrier of term {term})"),
+            Proposed::Level(level) => write!(f, "Proposed(level {level})"),
         }
     }
 }

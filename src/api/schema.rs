@@ -170,6 +170,10 @@ schemas! {
     NodeId = integer(1, limits::NODE_ID_MAX).examples([json!(2)]);
     /// What a node is at the moment.
     NodeRole = words(["learner", "follower", "candidate", "leader", "stopped"]);
+    /// Why a node was refused a lease.
+    LeaseRefusal = words([
+        "not_leader", "taking_office", "not_member", "lagging", "no_quorum", "too_many", "diverged",
+    ]);
     /// What a signing key may do.
     SigningKeyStatus = words(["active", "retired", "revoked"]);
     /// An agent's id.

@@ -79,6 +79,10 @@ settings! {
             /// `peers.listen`.
             advertise: Option<String> = "";
 
+            /// The address of this machine from which it connects to the other nodes, where it has
+            /// several and their firewalls know one. Not set, the system chooses.
+            connect_from: Option<IpAddr> = "";
+
             /// The certificates of the cluster's CA, PEM. `authrai cluster certs` makes one to try
             /// out.
             ca_file: Option<PathBuf> = "";

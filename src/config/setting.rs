@@ -1,7 +1,7 @@
 //! The types that a configuration value can have: how each is spelled, and the phrase that
 //! completes "it must be …" when it is misspelled.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use secrecy::SecretString;
@@ -86,6 +86,14 @@ impl Setting for PathBuf {
 
 impl Setting for SocketAddr {
     const EXPECTED: &'static str = "an IP address with a port, such as 127.0.0.1:8080";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Setting for IpAddr {
+    const EXPECTED: &'static str = "an IP address, such as 10.0.0.2";
 
     fn parse(text: &str) -> Option<Self> {
         text.parse().ok()

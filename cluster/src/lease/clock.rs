@@ -66,10 +66,45 @@ impl LeaseClock for SystemClock {
         if let Some(reading) = crate::sim::lease_clock() {
             return reading;
         }
-        Reading {
+        let reading = Reading {
             boottime_ns: nanoseconds(clock_gettime(ClockId::Boottime)),
             raw_ns: nanoseconds(clock_gettime(ClockId::MonotonicRaw)),
-        }
+        };
+        #[cfg(feature = "skewed-clock")]
+        let reading = skewed::skewed(reading);
+        reading
+    }
+}
+
+/// Clocks that run at a wrong rate, for chaos tests: `AUTHRAI_TEST_CLOCK_PPM` is by how much, in
+/// parts per million, negative for slow.
+#[cfg(feature = "skewed-clock")]
+mod skewed {
+    use std::sync::OnceLock;
+
+    use super::Reading;
+
+    static PPM: OnceLock<i64> = OnceLock::new();
+
+    pub(super) fn skewed(reading: Reading) -> Reading {
+        let ppm = *PPM.get_or_init(|| {
+            let text = std::env::var("AUTHRAI_TEST_CLOCK_PPM").unwrap_or_default();
+            text.parse().unwrap_or(0)
+        });
+        let Reading { boottime_ns, raw_ns } = reading;
+        Reading { boottime_ns: scaled(boottime_ns, ppm), raw_ns: scaled(raw_ns, ppm) }
+    }
+
+    pub(super) fn scaled(ns: u64, ppm: i64) -> u64 {
+        let off = i128::from(ns) * i128::from(ppm) / 1_000_000;
+        u64::try_from(i128::from(ns) + off).unwrap_or(0)
+    }
+
+    #[test]
+    fn a_skewed_clock_runs_by_so_much_faster() {
+        assert_eq!(scaled(2_000_000_000, 10_000), 2_020_000_000);
+        assert_eq!(scaled(2_000_000_000, -10_000), 1_980_000_000);
+        assert_eq!(scaled(7, 0), 7);
     }
 }
 

@@ -286,7 +286,7 @@ mod tests {
         let nodes = BTreeMap::from([(1, member(11)), (2, member(12))]);
         let membership = Membership::new(vec![BTreeSet::from([1])], nodes).expect("valid");
         let membership = StoredMembership::new(None, membership);
-        Known { membership, removed: BTreeSet::from([9]) }
+        Known { membership, removed: BTreeSet::from([9]), level: 1 }
     }
 
     #[test]

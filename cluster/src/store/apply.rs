@@ -16,12 +16,13 @@ use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::watch;
 
+use super::digest::{Digest, Recent};
 use super::disk::File;
 use super::journal::JournalShared;
-use super::panic_message;
-use super::snapshot::{Builder, Snapshots, file_error};
-use super::snapshot_file::Reader;
+use super::snapshot::{Builder, Replicated, Snapshots, file_error};
+use super::snapshot_file::{Header, Reader};
 use super::writer::{Job, WriterHandle};
+use super::{levels, panic_message};
 use crate::error::{Fatal, What};
 use crate::fatal::FatalCell;
 use crate::lease::Boot;
@@ -39,6 +40,10 @@ pub(crate) struct Progress {
     published: AtomicU64,
     watch: watch::Sender<u64>,
     marks: watch::Sender<Marks>,
+    /// The newest stamp that was applied.
+    newest_ms: AtomicU64,
+    /// To compare with what peers have applied.
+    pub recent: Recent,
     /// Bytes of commands applied since the newest snapshot.
     pub since_snapshot_bytes: AtomicU64,
 }
@@ -49,12 +54,19 @@ impl Progress {
             published: AtomicU64::new(0),
             watch: watch::Sender::new(0),
             marks: watch::Sender::new(Marks::default()),
+            newest_ms: AtomicU64::new(0),
+            recent: Recent::default(),
             since_snapshot_bytes: AtomicU64::new(0),
         }
     }
 
     pub(crate) fn published(&self) -> u64 {
         self.published.load(Ordering::Acquire)
+    }
+
+    /// The newest stamp that was applied since the start, snapshots apart.
+    pub(crate) fn newest_ms(&self) -> u64 {
+        self.newest_ms.load(Ordering::Acquire)
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
@@ -82,6 +94,8 @@ pub(crate) struct Marks {
     pub everywhere: u64,
     /// The newest barrier.
     pub barrier: Option<Barrier>,
+    /// Of all records up to the published index.
+    pub digest: Digest,
 }
 
 /// The entry that begins a reign of the leases, told apart from any other by its place.
@@ -172,7 +186,10 @@ impl<M: Machine> Apply<M> {
     fn restore(&mut self, meta: &SnapshotMeta, path: &Path, file: File) -> Result<(), Fatal> {
         let error = |e: io::Error| file_error(path, "reading", &e);
         let mut reader = Reader::new(BufReader::new(file)).map_err(error)?;
+        let Header { level, digest, .. } = reader.header;
         let removed = reader.header.removed.clone();
+        self.check_level(level)?;
+        self.machine.at_level(level);
         let restored = self.machine.restore(&mut reader);
         // A damaged file is named as such, whatever the machine made of it.
         reader.finish().map_err(error)?;
@@ -180,9 +197,13 @@ impl<M: Machine> Apply<M> {
             Fatal::damaged(What::Snapshot, path.display().to_string(), e.to_string())
         })?;
         self.last_applied = meta.last_log_id;
-        self.roster.restored(Known { membership: meta.last_membership.clone(), removed });
+        let membership = meta.last_membership.clone();
+        self.roster.restored(Known { membership, removed, level });
         // Whatever must be seen everywhere may be in it.
-        self.marks.everywhere = meta.last_log_id.map_or(0, |id| id.index());
+        let index = meta.last_log_id.map_or(0, |id| id.index());
+        self.marks.everywhere = index;
+        self.marks.digest = digest;
+        self.progress.recent.restart(index, digest);
         self.progress.since_snapshot_bytes.store(0, Ordering::Relaxed);
         self.publish();
         Ok(())
@@ -198,7 +219,9 @@ impl<M: Machine> Apply<M> {
     fn apply_batch(&mut self, batch: Vec<EntryResponder<TypeConfig>>) -> Result<(), Fatal> {
         let mut records = Vec::new();
         let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
+        let mut digests = Vec::with_capacity(batch.len());
         for (entry, responder) in batch {
+            let before = records.len();
             let outcome = match entry.payload {
                 EntryPayload::Blank => Outcome(None),
                 EntryPayload::Membership(membership) => {
@@ -210,19 +233,45 @@ impl<M: Machine> Apply<M> {
                     self.marks.barrier = Some(Barrier { term, boot, index });
                     Outcome(None)
                 }
+                EntryPayload::Normal(Proposed::Level(level)) => {
+                    self.raise(level)?;
+                    Outcome(None)
+                }
                 EntryPayload::Normal(Proposed::Command(command)) => {
                     self.apply_command(entry.log_id.index(), &command, &mut records)?
                 }
             };
             self.last_applied = Some(entry.log_id);
+            let written = records.get(before..).unwrap_or_default();
+            self.marks.digest = self.marks.digest.after(written);
+            digests.push((entry.log_id.index(), self.marks.digest));
             answers.push((responder, outcome));
         }
         self.journal.append(records)?;
+        self.progress.recent.extend(digests);
         self.publish();
         for (responder, outcome) in answers {
             if let Some(responder) = responder {
                 responder.send(outcome);
             }
+        }
+        Ok(())
+    }
+
+    /// What a newer build has decided cannot be decided here.
+    fn check_level(&self, level: u32) -> Result<(), Fatal> {
+        let newest = self.machine.newest_level();
+        if level > newest { Err(Fatal::LevelUnknown { level, newest }) } else { Ok(()) }
+    }
+
+    fn raise(&mut self, level: u32) -> Result<(), Fatal> {
+        self.check_level(level)?;
+        // Two leaders may have been asked.
+        if level > self.roster.known().level {
+            levels::write(&self.journal.store, level)?;
+            self.machine.at_level(level);
+            self.roster.raised(level);
+            tracing::info!(level, "the cluster's machine has been raised to a new level");
         }
         Ok(())
     }
@@ -236,6 +285,7 @@ impl<M: Machine> Apply<M> {
         let command = M::decode_command(&proposed.bytes)
             .map_err(|e| Fatal::Undecodable { index, detail: e.0 })?;
         let stamp = Stamp { index, at_ms: proposed.at_ms };
+        self.progress.newest_ms.fetch_max(proposed.at_ms, Ordering::Release);
         // A machine that panics leaves its state unknown: it is never used again.
         let applied = catch_unwind(AssertUnwindSafe(|| self.machine.apply(stamp, command)))
             .map_err(|_| Fatal::MachinePanicked { index })?;
@@ -246,6 +296,12 @@ impl<M: Machine> Apply<M> {
         let bytes = proposed.bytes.len() as u64;
         self.progress.since_snapshot_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(Outcome(Some(Box::new(applied.reply))))
+    }
+
+    fn replicated(&self) -> Replicated {
+        let known = self.roster.known();
+        let (removed, level) = (known.removed.clone(), known.level);
+        Replicated { removed, level, digest: self.marks.digest }
     }
 
     fn meta(&self) -> SnapshotMeta {
@@ -305,7 +361,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for Apply<M> {
         Builder {
             frozen: Arc::new(self.machine.freeze()),
             meta: self.meta(),
-            removed: self.roster.known().removed.clone(),
+            replicated: self.replicated(),
             snapshots: self.snapshots.clone(),
             writer: self.writer.clone(),
             fatal: self.fatal.clone(),

@@ -40,7 +40,7 @@ struct Chain {
 
 /// The journal, as the node keeps it.
 pub(crate) struct JournalShared {
-    store: Arc<Store>,
+    pub(super) store: Arc<Store>,
     segments: Segments,
     chains: RwLock<BTreeMap<Vec<u8>, Chain>>,
     /// How many blocks of each chain, from the first on, are in segments; left out if none is.

@@ -174,7 +174,7 @@ pub(crate) fn entry_bytes(entry: &Entry) -> usize {
     ENTRY_OVERHEAD_BYTES
         + match &entry.payload {
             EntryPayload::Normal(Proposed::Command(command)) => command.bytes.len(),
-            EntryPayload::Normal(Proposed::Barrier { .. })
+            EntryPayload::Normal(Proposed::Barrier { .. } | Proposed::Level(_))
             | EntryPayload::Blank
             | EntryPayload::Membership(_) => 0,
         }

@@ -14,11 +14,13 @@
 
 pub(crate) mod apply;
 pub(crate) mod archive;
+pub(crate) mod digest;
 pub(crate) mod frame;
 pub(crate) mod identity;
 pub(crate) mod journal;
 pub(crate) mod journal_rows;
 pub(crate) mod keys;
+pub(crate) mod levels;
 pub(crate) mod log;
 mod log_rows;
 pub(crate) mod mark;

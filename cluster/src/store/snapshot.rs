@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::RaftSnapshotBuilder;
 
+use super::digest::Digest;
 use super::disk::{self, File, sync_dir};
 use super::identity::{ClusterId, hex};
 use super::snapshot_file::{Header, Reader, UnknownVersion, Writer};
@@ -134,8 +135,9 @@ impl Snapshots {
         &self,
         frozen: &M::Frozen,
         meta: &SnapshotMeta,
-        removed: BTreeSet<u64>,
+        replicated: Replicated,
     ) -> io::Result<PathBuf> {
+        let Replicated { removed, level, digest } = replicated;
         let temp = self.dir.join(file_name(meta.last_log_id.as_ref())).with_extension("writing");
         let header = Header {
             cluster: self.cluster,
@@ -143,6 +145,8 @@ impl Snapshots {
             membership_at: meta.last_membership.log_id().as_ref().map(Into::into),
             membership: meta.last_membership.membership().into(),
             removed,
+            level,
+            digest,
         };
         let mut out = Writer::new(BufWriter::new(File::create(&temp)?), &header)?;
         M::write_snapshot(frozen, &mut out)?;
@@ -208,12 +212,22 @@ fn meta_of(header: Header) -> io::Result<SnapshotMeta> {
     })
 }
 
+/// What is replicated besides the machine and the membership.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Replicated {
+    /// Ids that were members once and are no more.
+    pub removed: BTreeSet<u64>,
+    /// Which of the machine's rules hold.
+    pub level: u32,
+    /// Of all records so far.
+    pub digest: Digest,
+}
+
 /// Writes one snapshot, while the machine goes on.
 pub(crate) struct Builder<M: Machine> {
     pub frozen: Arc<M::Frozen>,
     pub meta: SnapshotMeta,
-    /// Ids that were members once and are no more.
-    pub removed: BTreeSet<u64>,
+    pub replicated: Replicated,
     pub snapshots: Arc<Snapshots>,
     pub writer: WriterHandle,
     pub fatal: FatalCell,
@@ -223,10 +237,10 @@ impl<M: Machine> Builder<M> {
     async fn build(&self) -> Result<(), Fatal> {
         let (snapshots, frozen, meta) =
             (self.snapshots.clone(), self.frozen.clone(), self.meta.clone());
-        let removed = self.removed.clone();
+        let replicated = self.replicated.clone();
         let written = spawn_blocking(move || {
             snapshots
-                .write::<M>(&frozen, &meta, removed)
+                .write::<M>(&frozen, &meta, replicated)
                 .map_err(|e| Fatal::disk("writing a snapshot", &e))
         });
         let temp = written.await.map_err(|e| Fatal::Consensus {

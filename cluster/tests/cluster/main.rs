@@ -5,13 +5,16 @@
 //! above all that no node answers from a view before a revoke that was answered.
 
 mod certs;
+mod clocks;
 mod harness;
 mod learners;
 mod life;
 mod members;
+mod parted;
 mod refused;
 mod revokes;
 mod snapshots;
 #[path = "../toy/mod.rs"]
 mod toy;
+mod upgrade;
 mod wires;

@@ -1,9 +1,11 @@
 //! Exact revocation: once a write that must be seen everywhere has answered, no node answers from a
 //! view before it.
 
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Cluster, LEASE, propose, revoke, until};
+use crate::harness::{Cluster, DEADLINE, LEASE, propose, revoke, until};
+use crate::toy::add;
 
 /// The longest that a revoke waits for a holder that is gone, and what a busy machine adds.
 const WAIT: Duration = Duration::from_millis(LEASE.as_millis() as u64 * 105 / 100);
@@ -12,6 +14,20 @@ const SLACK: Duration = Duration::from_millis(1_000);
 /// Waits until a new leader's revokes no longer wait for the leases of earlier reigns.
 async fn settled(cluster: &Cluster) {
     revoke(&cluster.handle(cluster.leader().await), 1_000).await;
+}
+
+/// Holds a machine's gate until what is given back is dropped.
+async fn hold(gate: Arc<Mutex<()>>) -> mpsc::Sender<()> {
+    let (held, holding) = tokio::sync::oneshot::channel();
+    let (release, released) = mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        let _held = gate.lock().expect("not poisoned");
+        held.send(()).expect("awaited");
+        // An error says that the other end is gone, which is the sign.
+        let _ = released.recv();
+    });
+    holding.await.expect("held");
+    release
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -65,16 +81,7 @@ async fn a_holder_that_cannot_apply_is_waited_for_and_then_serves_nothing() {
     settled(&cluster).await;
     let leader = cluster.leader().await;
     let paused = leader % 3 + 1;
-    let gate = cluster.places[&paused].machine.gate.clone();
-    let (held, holding) = tokio::sync::oneshot::channel();
-    let (release, released) = std::sync::mpsc::channel::<()>();
-    std::thread::spawn(move || {
-        let _held = gate.lock().expect("not poisoned");
-        held.send(()).expect("awaited");
-        // An error says that the other end is gone, which is the sign.
-        let _ = released.recv();
-    });
-    holding.await.expect("held");
+    let release = hold(cluster.places[&paused].machine.gate.clone()).await;
     let handle = cluster.handle(leader);
     let begun = Instant::now();
     let gated = crate::toy::Command::Gated { id: 1 };
@@ -94,8 +101,12 @@ async fn a_leader_that_is_cut_off_answers_nothing_that_its_successor_revoked() {
     let old = cluster.leader().await;
     let others = [1, 2, 3].into_iter().filter(|id| *id != old).collect::<Vec<_>>();
     cluster.wires.isolate(old, others.clone());
-    let (index, took) = revoke(&cluster.handle(others[0]), 1).await;
-    println!("a revoke across a leader's failure took {took:?}");
+    let begun = Instant::now();
+    let revoking = cluster.handle(others[0]);
+    let committed = revoking.propose_everywhere(add(1, 1), DEADLINE).await.expect("commits");
+    let index = committed.index;
+    println!("a revoke across a leader's failure took {:?}", begun.elapsed());
+    assert!(committed.again, "it was sent to the old leader first, with an unknown outcome");
     for id in 1..=3 {
         assert!(cluster.verify(id).is_none_or(|view| view >= index), "node {id}");
     }
@@ -116,5 +127,30 @@ async fn a_node_that_stops_gives_its_lease_up_and_verifications_go_on_without_it
     let (_, took) = revoke(&cluster.handle(leader), 1).await;
     assert!(took < LEASE / 4, "{took:?}");
     propose(&cluster.handle(leader), 2).await;
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_write_that_is_applied_again_because_its_answer_was_lost_says_so() {
+    let mut cluster = Cluster::start(3).await;
+    settled(&cluster).await;
+    let old = cluster.leader().await;
+    let others = [1, 2, 3].into_iter().filter(|id| *id != old).collect::<Vec<_>>();
+    // The leader commits it, but cannot answer.
+    let release = hold(cluster.places[&old].machine.gate.clone()).await;
+    let handle = cluster.handle(others[0]);
+    let before = cluster.handle(old).last_log_index();
+    let gated = crate::toy::Command::Gated { id: 1 };
+    let write = tokio::spawn(async move { handle.propose_everywhere(gated, WAIT * 5).await });
+    let elsewhere = cluster.handle(others[0]);
+    until("it is applied elsewhere", || elsewhere.applied_index() > before).await;
+    cluster.wires.isolate(old, others.clone());
+    let committed = write.await.expect("no panic").expect("commits");
+    assert_eq!((committed.reply, committed.again), (2, true));
+    let handle = cluster.handle(others[0]);
+    let next = handle.propose_everywhere(crate::toy::add(0, 2), WAIT * 5).await.expect("commits");
+    assert_eq!((next.reply, next.again), (3, false));
+    drop(release);
+    cluster.wires.heal();
     cluster.stop_all().await;
 }
