@@ -96,7 +96,13 @@ async fn revoke(cluster: &Cluster, node: u64) {
 }
 
 async fn verify(cluster: &Cluster, node: u64) {
-    let Some(key) = some_key(cluster) else { return };
+    // Half of them where it matters most.
+    let lately = cluster.simulation().chance(|dice| (dice.chance(500), dice.below(4)));
+    let key = match lately {
+        (true, nth) => cluster.history().revoked_lately(nth),
+        (false, _) => some_key(cluster),
+    };
+    let Some(key) = key else { return };
     let revoked = cluster.history().is_revoked(key);
     let unasked = cluster.mutant() == Some(Mutant::LeaseNotAsked);
     let pauses = cluster.simulation().chance(|dice| [dice.below(2), dice.below(2)]);

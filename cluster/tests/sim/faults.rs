@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::cluster::Cluster;
 use super::executor::OUTSIDE;
+use super::runs::Mutant;
 use super::tasks::spawn_on;
 
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +52,10 @@ const FAULTS: [Fault; 22] = [
     Fault::KillAll,
 ];
 
+/// What brings leases into danger: with a rule broken, a node that is cut off shows it.
+const HUNT: [Fault; 5] =
+    [Fault::Isolate, Fault::Isolate, Fault::Isolate, Fault::CutOneWay, Fault::Kill];
+
 fn name(fault: Fault) -> &'static str {
     match fault {
         Fault::Kill => "fault: node killed",
@@ -72,15 +77,24 @@ fn name(fault: Fault) -> &'static str {
 
 /// Causes faults until `until`.
 pub async fn cause(cluster: Cluster, until: Instant) {
+    let hunt = cluster.mutant().is_some_and(Mutant::is_of_leases);
+    let faults: &[Fault] = if hunt { &HUNT } else { &FAULTS };
     let (between, damage) =
         cluster.simulation().chance(|dice| (300 + dice.below(3_000), dice.chance(200)));
+    let between = if hunt { 1_500 } else { between };
     while Instant::now() < until {
         let (pause, fault, node, other, ms) = cluster.simulation().chance(|dice| {
             let ids = cluster.ids();
             let at = dice.below(ids.len());
             let other = (at + 1 + dice.below(ids.len() - 1)) % ids.len();
-            let ms = if dice.chance(800) { dice.below(1_000) } else { dice.below(6_000) };
-            (dice.below(between), dice.pick(&FAULTS), ids[at], ids[other], ms)
+            let ms = if hunt {
+                1_000 + dice.below(3_000)
+            } else if dice.chance(800) {
+                dice.below(1_000)
+            } else {
+                dice.below(6_000)
+            };
+            (dice.below(between), dice.pick(faults), ids[at], ids[other], ms)
         });
         sleep(Duration::from_millis(pause as u64)).await;
         cluster.simulation().note(format_args!("{} {node} {other} {ms}", name(fault)));

@@ -26,6 +26,8 @@ pub struct History {
     pub issued: Vec<u64>,
     /// Keys whose revoke was.
     revoked: BTreeSet<u64>,
+    /// The same, the newest last.
+    revokes: Vec<u64>,
     acked: Vec<Acked>,
     highest: u64,
     pub violations: Vec<Violation>,
@@ -53,6 +55,11 @@ impl History {
         self.revoked.contains(&key)
     }
 
+    /// The `nth` newest key whose revoke was acknowledged, from 0.
+    pub fn revoked_lately(&self, nth: usize) -> Option<u64> {
+        self.revokes.iter().rev().nth(nth).copied()
+    }
+
     /// The highest index that was acknowledged.
     pub fn highest(&self) -> u64 {
         self.highest
@@ -71,6 +78,7 @@ impl History {
 
     pub fn revoke_acked(&mut self, key: u64) {
         self.revoked.insert(key);
+        self.revokes.push(key);
     }
 
     /// Writes that follow one another in time do so in the log, and each has a place of its own.
