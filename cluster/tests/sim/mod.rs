@@ -13,6 +13,7 @@
 //!
 //! - `AUTHRAI_SIM_SEEDS=N`: that many seeds, from `AUTHRAI_SIM_SEED` or 1 on.
 //! - `AUTHRAI_SIM_SEED=S`: that seed alone, and its last messages and disk operations.
+//! - `AUTHRAI_SIM_ECHO=1`: every message and disk operation as it happens.
 
 mod clients;
 mod clocks;
