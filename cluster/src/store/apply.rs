@@ -247,6 +247,13 @@ impl<M: Machine> Apply<M> {
         Ok(Outcome(Some(Box::new(applied.reply))))
     }
 
+    /// The state between two batches: how far it has come, a copy, and how long each chain of the
+    /// journal is, all of which is in the journal already.
+    pub(crate) fn point(&self) -> (u64, M::Frozen, Vec<(Vec<u8>, u64)>) {
+        let index = self.last_applied.map_or(0, |id| id.index());
+        (index, self.machine.freeze(), self.machine.heads())
+    }
+
     fn meta(&self) -> SnapshotMeta {
         let last_membership = self.roster.known().membership.clone();
         SnapshotMeta { last_log_id: self.last_applied, last_membership }
