@@ -189,6 +189,12 @@ pub enum StartError {
         /// The data directory.
         dir: PathBuf,
     },
+    /// A backup was being restored into the directory, and that did not end.
+    #[error("a backup was being restored into {}, and that was interrupted; restore it again, into the same directory", dir.display())]
+    RestoreUnfinished {
+        /// The data directory.
+        dir: PathBuf,
+    },
     /// Another process runs on the directory.
     #[error("{} is in use by another process; stop that one first, or choose another data directory", dir.display())]
     Locked {

@@ -70,13 +70,8 @@ struct Front {
 impl Front {
     async fn new(config: &mut Config) -> Result<Option<Front>, StartError> {
         let Some(peers) = &config.peers else { return Ok(None) };
-        let credentials = Credentials::load(peers)?;
+        let credentials = Credentials::of_node(peers, config.node_id)?;
         let dir = || config.data_dir.clone();
-        if credentials.node != config.node_id {
-            let (path, named, own) = (&peers.certificate, credentials.node, config.node_id);
-            let detail = format!("it names node {named}, but this is node {own}");
-            return Err(StartError::Certificate { path: path.clone(), detail });
-        }
         if let Some(expected) = config.cluster_id.filter(|id| *id != credentials.cluster) {
             return Err(StartError::ForeignCluster {
                 path: dir(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::Machine;
+use crate::backup;
 use crate::config::Config;
 use crate::error::{Fatal, StartError, What};
 use crate::fatal::FatalCell;
@@ -84,6 +85,9 @@ pub(crate) fn open<M: Machine>(
         return Err(StartError::NotInitialised { dir: path.clone() });
     }
     let dir = DataDir::lock(path)?;
+    if backup::is_under_way(path) {
+        return Err(StartError::RestoreUnfinished { dir: path.clone() });
+    }
     let store = Arc::new(Store::open(path, config.cache_bytes)?);
     match assemble(config, &store, machine, beginning) {
         Ok((parts, writer_thread)) => {

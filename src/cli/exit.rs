@@ -81,6 +81,7 @@ impl From<StartError> for Failure {
                 Store::DiskFull { .. } => Exit::Io,
                 Store::Listen { .. } | Store::NotTakenIn { .. } => Exit::Unavailable,
                 Store::NotInitialised { .. }
+                | Store::RestoreUnfinished { .. }
                 | Store::Certificate { .. }
                 | Store::ForeignNode { .. }
                 | Store::ForeignCluster { .. } => Exit::Config,

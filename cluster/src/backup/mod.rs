@@ -1,12 +1,13 @@
 //! Backups: one file that holds the machine's state at one index and the whole journal up to there.
 //!
 //! A running node makes one as a stream ([`crate::Handle::backup`]); [`check`] reads one without a
-//! node. Everything in it is checked on the way in, and the first bad place is named. Must not know
-//! what the state or a record means.
+//! node, and [`restore`] founds a new cluster from one. Everything in it is checked on the way in, and
+//! the first bad place is named. Must not know what the state or a record means.
 
 mod check;
 mod create;
 mod file;
+mod restore;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,8 @@ use crate::store::identity::{ClusterId, hex};
 
 pub use check::{check, check_frames};
 pub use create::{Backup, BackupBroken};
+pub(crate) use restore::is_under_way;
+pub use restore::{RestoreError, Restored, restore};
 
 /// Where and when a backup was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
