@@ -170,6 +170,8 @@ schemas! {
     NodeId = integer(1, limits::NODE_ID_MAX).examples([json!(2)]);
     /// What a node is at the moment.
     NodeRole = words(["learner", "follower", "candidate", "leader", "stopped"]);
+    /// What a restore can suspend.
+    SuspendedKind = words(["api_key", "agent"]);
     /// What a signing key may do.
     SigningKeyStatus = words(["active", "retired", "revoked"]);
     /// An agent's id.

@@ -29,7 +29,7 @@ use crate::{Machine, Record};
 /// whole one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the backup was broken off: {0}")]
-pub struct BackupBroken(String);
+pub struct BackupBroken(pub String);
 
 /// A backup on its way.
 #[derive(Debug)]
