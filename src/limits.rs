@@ -28,6 +28,8 @@ pub const MEMBER_CHANGE_DEADLINE_MS: u64 = 15_000;
 pub const COMMANDS_IN_FLIGHT_MAX: usize = 8_192;
 /// API keys whose last use is remembered between two reports of it.
 pub const KEY_USES_REMEMBERED_MAX: usize = 10_000;
+/// Largest answer that is brought back to a node without a vote, which passed the request on.
+pub const RELAYED_ANSWER_MAX_BYTES: usize = 3 * 1024 * 1024;
 /// How long a read may wait for `AuthRAI-Min-Index`.
 pub const MIN_INDEX_WAIT_MS: u64 = 5_000;
 /// Longest `X-Request-Id` that is taken over from a caller.

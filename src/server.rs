@@ -151,6 +151,7 @@ impl Server {
         let issuer: Arc<str> = config.tokens.issuer.as_str().into();
         let supervisor = Supervisor::start(Settings {
             node: config.node_id,
+            voter: config.peers.voter,
             handle: node.handle(),
             views: views.clone(),
             key_store,
@@ -172,6 +173,7 @@ impl Server {
         let stopping = CancellationToken::new();
         let app = api::App {
             handle: node.handle(),
+            voter: config.peers.voter,
             views,
             proposals: supervisor.proposals.clone(),
             agents: supervisor.agents.clone(),
@@ -207,14 +209,19 @@ impl Server {
     /// The API, and `/metrics` on the same address or on its own.
     fn route(&mut self, config: &Config, listener: TcpListener) -> Result<(), StartError> {
         let api = api::router(self.app.clone());
+        if self.app.voter {
+            let stopping = self.stopping.clone();
+            self.app.handle.answer_with(api::Relayed::new(api.clone(), stopping));
+        }
+        let metrics = || api::metrics_router(self.app.handle.clone());
         match config.metrics.listen {
-            Some(metrics) if metrics == config.listen => {
-                self.listeners.push((listener, api.merge(api::metrics_router())));
+            Some(address) if address == config.listen => {
+                self.listeners.push((listener, api.merge(metrics())));
             }
-            Some(metrics) => {
+            Some(address) => {
                 self.listeners.push((listener, api));
-                let own = listen(metrics, "metrics.listen")?;
-                self.listeners.push((own, api::metrics_router()));
+                let own = listen(address, "metrics.listen")?;
+                self.listeners.push((own, metrics()));
             }
             None => self.listeners.push((listener, api)),
         }
@@ -353,6 +360,7 @@ fn storage(config: &Config) -> Result<authrai_cluster::Config, StartError> {
     storage.snapshot_every_entries = config.storage.snapshot_every_entries;
     storage.cache_bytes = config.storage.cache_mib * 1024 * 1024;
     storage.peers = peers(&config.peers)?;
+    storage.voter = config.peers.voter;
     storage.lease = lease(&config.lease)?;
     Ok(storage)
 }

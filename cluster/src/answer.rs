@@ -87,6 +87,10 @@ impl<M: Machine> Service for Answers<M> {
                 at_least(from, Standing::Learner)?;
                 written(&self.0.records_from(read(&message)?).await)
             }
+            Rpc::Question => {
+                at_least(from, Standing::Learner)?;
+                written(&self.0.answer_question(from.node, read(&message)?).await?)
+            }
             // It comes as a stream.
             Rpc::Snapshot => Err(Nothing),
         }

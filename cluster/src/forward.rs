@@ -11,7 +11,6 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
 use tokio::time::{Instant, timeout_at};
 
-use crate::Machine;
 use crate::admission::{Admitted, InFlight};
 use crate::error::{Fatal, Unavailable};
 use crate::handle::{Committed, Core};
@@ -22,6 +21,7 @@ use crate::peer::link::{CallError, Lane, Target};
 use crate::peer::wire::{Message, Propose, ProposeAnswer, ReadIndex, ReadIndexAnswer, Rpc};
 use crate::types::{Command, Proposed};
 use crate::wall_clock::now_ms;
+use crate::{Machine, meters};
 
 /// What one attempt at a write came to.
 pub(crate) enum Attempt<R> {
@@ -127,8 +127,9 @@ impl<M: Machine> Core<M> {
         if *everywhere {
             let leader = response.log_id.committed_leader_id();
             let stamper = Stamper { term: leader.term, node: leader.node_id };
+            let applied = Instant::now();
             match timeout_at(*until, self.leasing.acked(stamper, index)).await {
-                Ok(Acked::Everywhere) => {}
+                Ok(Acked::Everywhere) => meters::revoke_waited(applied.elapsed()),
                 Ok(Acked::ReignOver) => {
                     *admitted = attempt.give_back();
                     return Attempt::ReignOver(*reply);
@@ -234,7 +235,7 @@ fn replied<M: Machine>(
     }
 }
 
-fn wait_ms(until: Instant) -> u32 {
+pub(crate) fn wait_ms(until: Instant) -> u32 {
     let wait = until.saturating_duration_since(Instant::now()).min(FORWARD_WAIT_MAX);
     u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)
 }

@@ -5,8 +5,8 @@
 //! log or the journal is kept.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openraft::Raft;
@@ -23,6 +23,7 @@ use crate::lease::{LeaseClock, SystemClock};
 use crate::leasing::Leasing;
 use crate::limits::{COMMAND_MAX_BYTES, RETRY_PAUSE, RETRY_PAUSE_MAX};
 use crate::peer::link::Links;
+use crate::questions::Answerer;
 use crate::roster::Roster;
 use crate::store::Store;
 use crate::store::apply::{Apply, Progress};
@@ -56,6 +57,8 @@ pub(crate) struct Core<M: Machine> {
     pub leasing: Leasing,
     /// None where the node has no peers.
     pub links: Option<Links>,
+    /// What answers other nodes' questions, once there is something.
+    pub answerer: Mutex<Option<Arc<dyn Answerer>>>,
     /// One change of the membership at a time.
     pub changes: tokio::sync::Mutex<()>,
 }

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use openraft::Raft;
@@ -184,6 +184,7 @@ impl<M: Machine> Node<M> {
             admission: Admission::new(),
             leasing,
             links,
+            answerer: Mutex::default(),
             changes: tokio::sync::Mutex::new(()),
         });
         let peer_address = front.as_ref().map(|front| front.listening.address);
@@ -243,6 +244,8 @@ impl<M: Machine> Node<M> {
         if let Err(e) = core.raft.shutdown().await {
             tracing::warn!(error = %e, "the consensus engine did not stop cleanly");
         }
+        // It holds what holds this node.
+        core.answer_with(None);
         if let Some(links) = &core.links {
             links.close();
         }

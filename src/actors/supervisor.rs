@@ -34,6 +34,8 @@ const RESTART_PAUSE: Duration = Duration::from_millis(500);
 pub struct Settings {
     /// The node's id.
     pub node: u64,
+    /// Whether it has a vote, or is to get one; one without signs and writes nothing.
+    pub voter: bool,
     /// The way to the cluster.
     pub handle: Handle<AuthMachine>,
     /// The applied state.
@@ -174,12 +176,13 @@ struct Children {
 impl Children {
     fn new(settings: Settings, proposals: &Proposals, key_use: &KeyUse) -> Self {
         let Settings { node, handle, views, key_store, issuer, rotate_keys_every, .. } = settings;
-        let Settings { resolver, recheck_domains_every, plans, .. } = settings;
+        let Settings { resolver, recheck_domains_every, plans, voter, .. } = settings;
         let signer = Arc::new(ArcSwapOption::empty());
         let applied = handle.applied_watch();
         let leader = handle.clone();
         let leads: Arc<dyn Fn() -> bool + Send + Sync> = Arc::new(move || leader.leads());
-        let may_serve: Arc<dyn Fn() -> bool + Send + Sync> = Arc::new(move || handle.may_serve());
+        let may_write: Arc<dyn Fn() -> bool + Send + Sync> =
+            Arc::new(move || voter && handle.may_serve());
         let policies = policies::Arguments {
             views: views.clone(),
             threads: Arc::new(Semaphore::new(limits::POLICY_THREADS_MAX)),
@@ -200,7 +203,7 @@ impl Children {
                 views: views.clone(),
                 signer,
                 rotate_every: rotate_keys_every,
-                may_serve: Arc::clone(&may_serve),
+                may_serve: Arc::clone(&may_write),
             },
             keys_slot: Slot::default(),
             webhooks: webhooks::Arguments::new(webhooks::Tools {
@@ -223,7 +226,7 @@ impl Children {
                 views: views.clone(),
                 key_use: key_use.clone(),
                 plans,
-                may_serve,
+                may_serve: may_write,
             },
             rechecks: domains::Arguments {
                 node,

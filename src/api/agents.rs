@@ -7,10 +7,10 @@ use super::{
     App,
     auth::{Caller, perm},
     body::JsonBody,
-    error::not_found,
+    freshness::find_agent,
     pagination::{List, Page},
     query::Query,
-    reply::{Answer, Id, PathId, Written},
+    reply::{Answer, Id, Written},
     schema,
     wire::agent::{
         Agent, AgentFilter, AgentRevoked, AgentWithSecret, AgentsQuery, CreateAgent, PatchAgent,
@@ -78,9 +78,7 @@ async fn get(
     State(app): State<App>,
     Id(id): Id<AgentId>,
 ) -> Answer<Json<Agent>> {
-    let view = app.views.load();
-    let agent = view.state.agents.get(&id).filter(|agent| agent.tenant == caller.tenant());
-    let agent = agent.ok_or_else(|| not_found(AgentId::KIND))?;
+    let agent = find_agent(&app, caller.tenant(), id).await?;
     Ok(Json(agent.as_ref().into()))
 }
 

@@ -11,7 +11,7 @@ use super::{
     App,
     auth::{Caller, perm},
     body::{JsonBody, OptionalBody},
-    error::not_found,
+    freshness::find,
     pagination::{List, Page},
     query::Query,
     reply::{Answer, Id, PathId, Written, expect},
@@ -105,15 +105,16 @@ async fn get(
     State(app): State<App>,
     Id(id): Id<ApiKeyId>,
 ) -> Answer<Json<ApiKey>> {
-    let key = find(&app, caller.org(), id)?;
+    let key = find_key(&app, caller.org(), id).await?;
     Ok(Json(ApiKey::masked(&key)))
 }
 
 /// The key with this id, if the organisation has it.
-fn find(app: &App, org: OrgId, id: ApiKeyId) -> Answer<Arc<domain::ApiKey>> {
-    let view = app.views.load();
-    let key = view.state.api_keys.get(&id).filter(|key| key.tenant.org == org);
-    key.cloned().ok_or_else(|| not_found(ApiKeyId::KIND))
+async fn find_key(app: &App, org: OrgId, id: ApiKeyId) -> Answer<Arc<domain::ApiKey>> {
+    find(app, ApiKeyId::KIND, |view| {
+        view.state.api_keys.get(&id).filter(|key| key.tenant.org == org).cloned()
+    })
+    .await
 }
 
 /// Update an API key
@@ -172,7 +173,7 @@ async fn rotate(
     Id(id): Id<ApiKeyId>,
     OptionalBody(body): OptionalBody<RotateKey>,
 ) -> Answer<Written<ApiKey>> {
-    let key = find(&app, caller.org(), id)?;
+    let key = find_key(&app, caller.org(), id).await?;
     let (action, secret) = body.into_action(&key);
     let call = caller.call_once();
     let done = app.proposals.propose_showing(call, action, secret.expose()).await?;

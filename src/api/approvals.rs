@@ -8,7 +8,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App,
     auth::{Caller, perm},
-    error::not_found,
+    freshness::find,
     pagination::{List, Page},
     query::Query,
     reply::{Answer, Id, PathId, Written, expect},
@@ -72,10 +72,11 @@ async fn get(
     State(app): State<App>,
     Id(id): Id<ApprovalId>,
 ) -> Answer<Json<Approval>> {
-    let view = app.views.load();
-    let approval = view.state.approval(caller.tenant(), id);
-    let approval = approval.ok_or_else(|| not_found(ApprovalId::KIND))?;
-    Ok(Json(Approval::new(approval, now(&view))))
+    let tenant = caller.tenant();
+    find(&app, ApprovalId::KIND, |view| {
+        view.state.approval(tenant, id).map(|approval| Json(Approval::new(approval, now(view))))
+    })
+    .await
 }
 
 /// Approve a token request

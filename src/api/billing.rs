@@ -8,7 +8,7 @@ use super::{
     App,
     auth::{Caller, perm},
     body::JsonBody,
-    error::not_found,
+    freshness::find,
     pagination::{List, Page},
     query::Query,
     reply::{Answer, PathId, Written},
@@ -27,11 +27,13 @@ pub(super) fn router() -> OpenApiRouter<App> {
 }
 
 /// The organisation's billing in this node's view.
-fn billing(app: &App, org: OrgId) -> Answer<Billing> {
-    let view = app.views.load();
-    let at = clock::now_ms().max(view.state.clock);
-    let plan = view.state.plan_of(org).ok_or_else(|| not_found(OrgId::KIND))?;
-    Ok(Billing::of(org, plan, view.state.usage(org, at), Period::of(at)))
+async fn billing(app: &App, org: OrgId) -> Answer<Billing> {
+    find(app, OrgId::KIND, |view| {
+        let at = clock::now_ms().max(view.state.clock);
+        let plan = view.state.plan_of(org)?;
+        Some(Billing::of(org, plan, view.state.usage(org, at), Period::of(at)))
+    })
+    .await
 }
 
 /// Get plan and usage
@@ -43,7 +45,7 @@ fn billing(app: &App, org: OrgId) -> Answer<Billing> {
     security(("api_key" = ["billing:read"])),
 )]
 async fn get(caller: Caller<perm::BillingRead>, State(app): State<App>) -> Answer<Json<Billing>> {
-    billing(&app, caller.org()).map(Json)
+    billing(&app, caller.org()).await.map(Json)
 }
 
 /// List plans
@@ -83,6 +85,6 @@ async fn change_plan(
     JsonBody(body): JsonBody<ChangePlan>,
 ) -> Answer<Written<Billing>> {
     let done = app.proposals.propose(caller.call(), body.into_action(caller.org())).await?;
-    let billing = billing(&app, caller.org())?;
+    let billing = billing(&app, caller.org()).await?;
     Ok(Written::ok(done.map(|_| billing)))
 }

@@ -9,7 +9,8 @@ use super::{
     App,
     auth::{Caller, perm},
     body::JsonBody,
-    error::{domain_check_failed, not_found},
+    error::domain_check_failed,
+    freshness::find,
     pagination::{List, Page},
     query::Query,
     reply::{Answer, Id, PathId, Written, expect},
@@ -85,8 +86,8 @@ async fn get(
     State(app): State<App>,
     Id(id): Id<DomainId>,
 ) -> Answer<Json<Domain>> {
-    let view = app.views.load();
-    let domain = view.state.domain(caller.org(), id).ok_or_else(|| not_found(DomainId::KIND))?;
+    let org = caller.org();
+    let domain = find(&app, DomainId::KIND, |view| view.state.domain(org, id).cloned()).await?;
     Ok(Json(domain.as_ref().into()))
 }
 

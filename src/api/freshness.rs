@@ -18,16 +18,23 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use super::{
     App,
-    error::shutting_down,
+    error::{not_found, shutting_down},
+    metrics,
     problem::{Code, Problem},
+    reply::{Answer, PathId},
 };
-use crate::limits;
+use crate::{
+    domain::{Agent, AgentId, Kind, Tenant},
+    limits,
+    verify::View,
+};
 
 /// Asks a read for everything up to a log index.
 pub static MIN_INDEX: HeaderName = HeaderName::from_static("authrai-min-index");
 
 /// This node may not answer now.
 pub fn unavailable() -> Problem {
+    metrics::unavailable();
     Problem::new(
         Code::VERIFICATION_UNAVAILABLE,
         "This node is not sure to know the newest revocations, so it gives no answer. Ask again \
@@ -96,6 +103,24 @@ impl Default for ReadRounds {
 pub async fn catch_up(app: &App) -> Result<(), Problem> {
     let committed = committed_index(app).await?;
     wait_applied(app, committed).await
+}
+
+/// What `look` finds in this node's view. Only a node that has caught up says that there is nothing:
+/// another may have answered its creation a moment ago.
+pub async fn find<T>(app: &App, kind: Kind, look: impl Fn(&View) -> Option<T>) -> Answer<T> {
+    if let Some(found) = look(&app.views.load()) {
+        return Ok(found);
+    }
+    catch_up(app).await?;
+    look(&app.views.load()).ok_or_else(|| not_found(kind))
+}
+
+/// The agent with this id, if the tenant has it.
+pub async fn find_agent(app: &App, tenant: Tenant, id: AgentId) -> Answer<Arc<Agent>> {
+    find(app, AgentId::KIND, |view| {
+        view.state.agents.get(&id).filter(|agent| agent.tenant == tenant).cloned()
+    })
+    .await
 }
 
 /// Waits, if the request names a log index, until this node has applied it.

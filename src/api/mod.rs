@@ -30,6 +30,7 @@ mod policies;
 mod problem;
 mod query;
 mod rate;
+mod relay;
 mod reply;
 mod request;
 mod rules;
@@ -59,12 +60,15 @@ pub use freshness::ReadRounds;
 pub use metrics::metrics_router;
 pub use openapi::{Access, Route, route_table};
 pub use rate::{AddressRates, KeyRates};
+pub use relay::Relayed;
 
 /// What the API works with. Clones share it.
 #[derive(Clone)]
 pub struct App {
     /// This node of the cluster.
     pub handle: Handle<AuthMachine>,
+    /// Whether this node has a vote, or is to get one; one without passes writes on.
+    pub voter: bool,
     /// The newest view of the state.
     pub views: Views,
     /// Writes that no actor owns.
@@ -103,11 +107,15 @@ pub struct App {
 pub fn router(app: App) -> Router {
     metrics::install();
     let (routes, description) = routes(app.address_rates.as_ref()).split_for_parts();
-    routes
+    let router = routes
         .merge(openapi::router(&description))
         .fallback(request::fallback)
-        .layer(middleware::from_fn_with_state(app.clone(), request::around))
-        .with_state(app)
+        .layer(middleware::from_fn_with_state(app.clone(), request::around));
+    let router = match app.voter {
+        true => router,
+        false => router.layer(middleware::from_fn_with_state(app.clone(), relay::pass_on)),
+    };
+    router.with_state(app)
 }
 
 /// Every route that the description lists. The layer that counts addresses is there only if they

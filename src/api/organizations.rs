@@ -9,7 +9,7 @@ use super::{
     App, api_keys,
     auth::Operator,
     body::JsonBody,
-    error::not_found,
+    freshness::find,
     pagination::{List, Page},
     query::Query,
     reply::{Answer, Id, PathId, Written, expect},
@@ -79,9 +79,8 @@ async fn list(
     security(("operator_key" = [])),
 )]
 async fn get(_: Operator, State(app): State<App>, Id(id): Id<OrgId>) -> Answer<Json<Organization>> {
-    let view = app.views.load();
-    let organization = view.state.organizations.get(&id);
-    let organization = organization.ok_or_else(|| not_found(OrgId::KIND))?;
+    let organization =
+        find(&app, OrgId::KIND, |view| view.state.organizations.get(&id).cloned()).await?;
     Ok(Json(organization.as_ref().into()))
 }
 

@@ -9,7 +9,7 @@ use super::{
     App,
     auth::{Caller, perm},
     body::JsonBody,
-    error::not_found,
+    freshness::{find, find_agent},
     pagination::{List, Page},
     problem::{FieldError, Problem},
     query::Query,
@@ -106,8 +106,8 @@ async fn get(
     State(app): State<App>,
     Id(id): Id<PolicyId>,
 ) -> Answer<Json<Policy>> {
-    let view = app.views.load();
-    let policy = view.state.policy(caller.tenant(), id).ok_or_else(|| not_found(PolicyId::KIND))?;
+    let tenant = caller.tenant();
+    let policy = find(&app, PolicyId::KIND, |view| view.state.policy(tenant, id).cloned()).await?;
     Ok(Json(policy.as_ref().into()))
 }
 
@@ -166,7 +166,9 @@ async fn simulate(
     State(app): State<App>,
     JsonBody(body): JsonBody<Simulate>,
 ) -> Answer<Json<Simulation>> {
-    let explained = app.policies.explain(body.into_request(caller.tenant())).await?;
+    let request = body.into_request(caller.tenant());
+    find_agent(&app, request.tenant, request.agent).await?;
+    let explained = app.policies.explain(request).await?;
     let at = clock::now_ms().max(explained.view.state.clock);
     Ok(Json(Simulation::new(&explained, at)))
 }

@@ -41,8 +41,13 @@ impl RequestId {
         extensions.get::<Self>().map(|id| id.0.to_string()).unwrap_or_default()
     }
 
+    /// The id as it stands in a header.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The caller's own id if it is sane: visible ASCII and not too long. Otherwise a new one.
-    fn take_or_mint(headers: &HeaderMap) -> Self {
+    pub(super) fn take_or_mint(headers: &HeaderMap) -> Self {
         let sane = |text: &&str| {
             (1..=limits::REQUEST_ID_MAX_BYTES).contains(&text.len())
                 && text.bytes().all(|byte| byte.is_ascii_graphic())
@@ -123,7 +128,7 @@ async fn within_time(app: &App, request: Request, next: Next) -> Response {
     })
 }
 
-fn internal_error() -> Problem {
+pub(super) fn internal_error() -> Problem {
     Problem::new(
         Code::INTERNAL_ERROR,
         "This is an error in AuthRAI, not in your request. Please report it with the request_id.",
@@ -131,7 +136,7 @@ fn internal_error() -> Problem {
 }
 
 /// Writes the problem that a response carries, or turns an error of axum's own into one.
-fn in_due_form(mut response: Response, request_id: &str) -> Response {
+pub(super) fn in_due_form(mut response: Response, request_id: &str) -> Response {
     if let Some(Carried(problem)) = response.extensions_mut().remove::<Carried>() {
         return problem.write_to(response, request_id);
     }

@@ -11,7 +11,8 @@ use super::{
     App,
     auth::{Caller, perm},
     body::JsonBody,
-    error::{not_found, policy_denied, policy_throttled},
+    error::{policy_denied, policy_throttled},
+    freshness::{find, find_agent},
     pagination::{List, Page},
     query::Query,
     reply::{Answer, Id, PathId, Written},
@@ -27,8 +28,7 @@ use super::{
 use crate::{
     actors::{CommandError, Done, TokenAnswer},
     clock,
-    domain::{AgentId, ApprovalId, ApprovalStatus, Refusal, SignedRequest, Tenant, TokenId},
-    signature::Presented,
+    domain::{ApprovalId, ApprovalStatus, Refusal, Tenant, TokenId},
 };
 
 pub(super) fn router() -> OpenApiRouter<App> {
@@ -67,16 +67,14 @@ async fn issue(
     State(app): State<App>,
     SignedBody { body, signature }: SignedBody<IssueToken>,
 ) -> Answer<Response> {
-    let signed = match signature {
-        Some(signature) => Some(verify_signature(&app, caller.tenant(), &body, &signature)?),
-        None => None,
-    };
+    let agent = find_agent(&app, caller.tenant(), body.agent_id).await?;
+    let signed = signature.map(|signature| signed::verify(&signature, &agent)).transpose()?;
     let approval = body.approval_id;
     let wanted = body.into_new_token(caller.tenant(), signed);
     let done = match app.agents.issue_token(caller.call_once(), wanted).await {
         // Still pending: what was answered before is answered again.
         Err(CommandError::Refused(Refusal::ApprovalNot(ApprovalStatus::Pending))) => {
-            return still_pending(&app, caller.tenant(), approval);
+            return still_pending(&app, caller.tenant(), approval).await;
         }
         answer => answer?,
     };
@@ -95,23 +93,12 @@ async fn issue(
     }
 }
 
-fn verify_signature(
-    app: &App,
-    tenant: Tenant,
-    body: &IssueToken,
-    signature: &Presented,
-) -> Answer<SignedRequest> {
-    let view = app.views.load();
-    let agent = view.state.agents.get(&body.agent_id).filter(|agent| agent.tenant == tenant);
-    signed::verify(signature, agent.ok_or_else(|| not_found(AgentId::KIND))?)
-}
-
-fn still_pending(app: &App, tenant: Tenant, approval: Option<ApprovalId>) -> Answer<Response> {
-    let view = app.views.load();
-    let approval = approval.and_then(|id| view.state.approval(tenant, id));
-    let approval = approval.ok_or_else(|| not_found(ApprovalId::KIND))?;
-    let value = PendingApproval::from(approval.as_ref());
-    let done = Done { index: view.index, value, replayed: false };
+async fn still_pending(app: &App, tenant: Tenant, id: Option<ApprovalId>) -> Answer<Response> {
+    let done = find(app, ApprovalId::KIND, |view| {
+        let value = PendingApproval::from(view.state.approval(tenant, id?)?.as_ref());
+        Some(Done { index: view.index, value, replayed: false })
+    })
+    .await?;
     Ok(Written::accepted(done).into_response())
 }
 
@@ -150,10 +137,12 @@ async fn get(
     State(app): State<App>,
     Id(id): Id<TokenId>,
 ) -> Answer<Json<Token>> {
-    let view = app.views.load();
-    let now_s = clock::now_ms().max(view.state.clock) / 1000;
-    let token = view.state.token(caller.tenant(), id).filter(|token| token.expires_at > now_s);
-    let token = token.ok_or_else(|| not_found(TokenId::KIND))?;
+    let tenant = caller.tenant();
+    let token = find(&app, TokenId::KIND, |view| {
+        let now_s = clock::now_ms().max(view.state.clock) / 1000;
+        view.state.token(tenant, id).filter(|token| token.expires_at > now_s)
+    })
+    .await?;
     Ok(Json(token.as_ref().into()))
 }
 

@@ -9,7 +9,7 @@ use super::{
     App,
     auth::{Caller, perm},
     body::{JsonBody, OptionalBody},
-    error::not_found,
+    freshness::find,
     pagination::{List, Page},
     problem::{Code, Problem},
     query::Query,
@@ -20,7 +20,7 @@ use super::{
         webhook::{CreateWebhook, Delivery, PatchWebhook, RotateSecret, TestResult, Webhook},
     },
 };
-use crate::domain::{Action, DeliveryId, Outcome, RetryDelivery, Tenant, WebhookId};
+use crate::domain::{Action, DeliveryId, Outcome, RetryDelivery, WebhookId};
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -87,9 +87,9 @@ async fn get(
     State(app): State<App>,
     Id(id): Id<WebhookId>,
 ) -> Answer<Json<Webhook>> {
-    let view = app.views.load();
-    let webhook = view.state.webhook(caller.tenant(), id);
-    let webhook = webhook.ok_or_else(|| not_found(WebhookId::KIND))?;
+    let tenant = caller.tenant();
+    let webhook =
+        find(&app, WebhookId::KIND, |view| view.state.webhook(tenant, id).cloned()).await?;
     Ok(Json(webhook.as_ref().into()))
 }
 
@@ -207,16 +207,14 @@ async fn deliveries(
     Id(id): Id<WebhookId>,
     Query(page): Query<Page>,
 ) -> Answer<Json<List<Delivery>>> {
-    list_deliveries(&app, caller.tenant(), id, page).map(Json)
-}
-
-fn list_deliveries(app: &App, tenant: Tenant, id: WebhookId, page: Page) -> Answer<List<Delivery>> {
-    let view = app.views.load();
-    let known = view.state.webhook(tenant, id).and_then(|_| view.state.outboxes.get(&id));
-    let log = &known.ok_or_else(|| not_found(WebhookId::KIND))?.log;
-    let latest = log.iter().rev().skip(page.skip()).take(page.take());
+    let tenant = caller.tenant();
+    let outbox = find(&app, WebhookId::KIND, |view| {
+        view.state.webhook(tenant, id).and_then(|_| view.state.outboxes.get(&id)).cloned()
+    })
+    .await?;
+    let latest = outbox.log.iter().rev().skip(page.skip()).take(page.take());
     let shown = latest.map(|delivery| delivery.as_ref().into()).collect();
-    Ok(List::of(page, log.len() as u64, shown))
+    Ok(Json(List::of(page, outbox.log.len() as u64, shown)))
 }
 
 /// Retry a delivery

@@ -89,6 +89,11 @@ settings! {
 
             /// The private key of that certificate, PEM.
             key_file: Option<PathBuf> = "";
+
+            /// Whether this node gets a vote. One without – Raft calls it a learner – verifies as
+            /// any other and passes writes on, and writes wait for no such node. A vote that a node has
+            /// is not taken from it by this.
+            voter: bool = "true";
         }
 
         /// Leases: how long a node may answer without having asked the leader again. The same on all
@@ -99,7 +104,7 @@ settings! {
             length_ms: u64, in (100..=60_000) = "2000";
 
             /// How often a lease is renewed, in milliseconds; at most half its length.
-            renew_ms: u64, in (10..=30_000) = "500";
+            renew_ms: u64, in (10..=30_000) = "250";
         }
 
         /// Webhooks.

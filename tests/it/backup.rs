@@ -61,7 +61,9 @@ impl Place {
             let config = format!(
                 "data_dir = {data:?}\nnode_id = {node}\nlisten = \"127.0.0.1:0\"\n\
                  [tokens]\nissuer = {ISSUER:?}\n\
+                 [metrics]\nlisten = \"{}\"\n\
                  [peers]\nlisten = \"{}\"\nca_file = {:?}\ncertificate_file = {:?}\nkey_file = {:?}\n",
+                free_address(),
                 free_address(),
                 certs.join("ca.pem"),
                 certs.join(format!("node-{node}.pem")),
@@ -272,4 +274,50 @@ fn without_its_key_file_nothing_is_restored(place: &Place, file: &Path) {
     fs::rename(&key_file, &aside).expect("moved");
     assert!(ended(&place.restore(file), CONFIG).contains("secrets.key"));
     fs::rename(&aside, &key_file).expect("moved");
+}
+
+/// The commands of the page, in a folder where the cluster's key file and the configuration are, with
+/// `authrai` on the path; the addresses are those of the nodes that run.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_page_back_up_and_restore() {
+    let page = include_str!("../../docs/cluster.md");
+    let (_, section) = page.split_once("## Back up and restore").expect("the section");
+    let fences: Vec<&str> = section.split("```sh\n").skip(1).collect();
+    let [create, restore, lift] = fences.as_slice() else { panic!("{} blocks", fences.len()) };
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |block: &str, url: &str| {
+        let script = block.split("```").next().unwrap_or_default();
+        let script = script.replace("http://127.0.0.1:8080", url);
+        let binary = Path::new(env!("CARGO_BIN_EXE_authrai")).parent().expect("a folder");
+        let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap_or_default());
+        let output = std::process::Command::new("bash")
+            .args(["-c", &format!("set -euo pipefail\n{script}")])
+            .current_dir(folder.path())
+            .env("PATH", path)
+            .output()
+            .expect("bash");
+        ended(&output, 0)
+    };
+    let node = TestNode::start().await;
+    node.api.agent("a").await;
+    let operator_key = node.operator.key.as_deref().expect("a key");
+    fs::write(folder.path().join("operator-key"), operator_key).expect("written");
+    let key_file = node.folder().join("data").join("secrets.key");
+    fs::copy(key_file, folder.path().join("secrets.key")).expect("copied");
+    assert!(run(create, &node.api.url).contains("whole and unchanged"));
+    node.stop().await;
+    let address = free_address();
+    let config = format!(
+        "data_dir = \"restored\"\nlisten = \"{address}\"\n[metrics]\nlisten = \"{address}\"\n"
+    );
+    fs::write(folder.path().join("restored.toml"), config).expect("written");
+    assert!(run(restore, "").contains("A new cluster is founded"));
+    let mut serve = authrai(&["serve", "--config", "restored.toml"]);
+    serve.current_dir(folder.path());
+    let mut restored = Node::spawn_as_configured(serve, &address.to_string());
+    restored.ready().await;
+    let printed = run(lift, "");
+    assert!(printed.contains("2 suspended"), "{printed}");
+    assert!(printed.contains("Lifted: 1 API keys, 1 agents."), "{printed}");
+    restored.stop();
 }

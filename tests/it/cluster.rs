@@ -1,11 +1,8 @@
 //! `scripts/cluster`: three processes on this machine, one API, a leader that is killed.
 
-use std::{
-    net::TcpListener,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{net::TcpListener, path::Path, process::Command};
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
@@ -14,27 +11,53 @@ use crate::{
 };
 
 /// A cluster that ends with the test.
-struct Script<'a> {
+pub struct Script<'a> {
     dir: &'a Path,
     ports: Ports,
 }
 
-impl Script<'_> {
-    fn run(&self, more: &[&str]) -> Output {
-        Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/cluster"))
-            .args(["--data-dir", self.dir.to_str().expect("a name")])
-            .args(more)
-            .env("AUTHRAI_BIN", env!("CARGO_BIN_EXE_authrai"))
+impl<'a> Script<'a> {
+    /// A cluster in `dir`, which is not started.
+    pub fn new(dir: &'a Path) -> Self {
+        Self { dir, ports: Ports::claim() }
+    }
+
+    /// The command that starts it.
+    pub fn command(&self) -> String {
+        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/cluster");
+        format!("{program} --data-dir '{}' --base-port {}", self.dir.display(), self.ports.base)
+    }
+
+    /// The environment of the command.
+    pub fn environment() -> [(&'static str, String); 2] {
+        [
+            ("AUTHRAI_BIN", env!("CARGO_BIN_EXE_authrai").to_owned()),
             // The receivers of the tests are on loopback.
-            .env("AUTHRAI_WEBHOOKS__ALLOW_PRIVATE", "true")
-            .output()
-            .expect("bash runs")
+            ("AUTHRAI_WEBHOOKS__ALLOW_PRIVATE", "true".to_owned()),
+        ]
+    }
+
+    /// Where node `node`, counted from 0, answers.
+    pub fn address(&self, node: u16) -> String {
+        format!("127.0.0.1:{}", self.ports.base + node)
+    }
+
+    fn run(&self, more: &str) {
+        let mut bash = Command::new("bash");
+        let command = format!("{} {more}", self.command());
+        let said =
+            bash.args(["-c", &command]).envs(Self::environment()).output().expect("bash runs");
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     }
 
     /// Starts what does not run, and gives what the script wrote down.
     fn start(&self) -> Value {
-        let said = self.run(&["--base-port", &self.ports.base.to_string()]);
-        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        self.start_with("")
+    }
+
+    /// The same, with these arguments more.
+    fn start_with(&self, more: &str) -> Value {
+        self.run(more);
         let written = std::fs::read(self.dir.join("cluster.json")).expect("it is there");
         serde_json::from_slice(&written).expect("JSON")
     }
@@ -42,12 +65,16 @@ impl Script<'_> {
 
 impl Drop for Script<'_> {
     fn drop(&mut self) {
-        let said = self.run(&["--stop"]);
-        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        if self.dir.exists() {
+            self.run("--stop");
+        }
     }
 }
 
-/// Ports of one cluster: `base` and the two after it for the API, a hundred higher for peers. While
+/// Most nodes of a cluster here.
+const NODES_MAX: u16 = 4;
+
+/// Ports of one cluster: `base` and those after it for the API, a hundred higher for peers. While
 /// `_claim` listens on the last of its 200, no other test takes any of them; they lie below the
 /// ephemeral ones, so that others hardly do.
 struct Ports {
@@ -62,7 +89,7 @@ impl Ports {
             .step_by(200)
             .find_map(|base: u16| {
                 let claim = listen(base + 199)?;
-                let free = (0..3).flat_map(|n| [base + n, base + 100 + n]);
+                let free = (0..NODES_MAX).flat_map(|n| [base + n, base + 100 + n]);
                 free.map(listen).collect::<Option<Vec<_>>>()?;
                 Some(Self { base, _claim: claim })
             })
@@ -82,6 +109,13 @@ fn caller(written: &Value, node: usize, key: &str) -> Caller {
     Caller { client: client(), url, key }
 }
 
+/// The value of a series in what a node shows at /metrics.
+async fn metric(node: &Caller, series: &str) -> Option<f64> {
+    let shown = node.get("/metrics").await.text;
+    let line = shown.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.map(|value| value.parse().expect("a number"))
+}
+
 async fn leader(operator: &Caller) -> Option<usize> {
     let members = operator.get("/v1/cluster").await.expect(200)["members"].clone();
     let leads = |member: &&Value| member["role"] == "leader";
@@ -92,12 +126,19 @@ async fn leader(operator: &Caller) -> Option<usize> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_of_processes_serves_on_when_its_leader_is_killed() {
     let dir = tempfile::tempdir().expect("a directory");
-    let script = Script { dir: dir.path(), ports: Ports::claim() };
+    let script = Script::new(dir.path());
     let written = script.start();
     let api: Vec<_> = (0..3).map(|node| caller(&written, node, "api_key")).collect();
     let operator: Vec<_> = (0..3).map(|node| caller(&written, node, "operator_key")).collect();
 
-    // Issued at one node, known at every other.
+    // What one node answered, every other knows, however far behind it is.
+    for n in 0..20 {
+        let agent = api[n % 3].agent("seen at once").await;
+        let path = format!("/v1/agents/{agent}");
+        assert_eq!(api[(n + 1) % 3].get(&path).await.expect(200)["id"], agent);
+        api[(n + 2) % 3].token(&agent, &["db.read"]).await;
+    }
+
     let agent = api[1].agent("a").await;
     let (token, id) = api[2].token(&agent, &["db.read"]).await;
     for node in &api {
@@ -144,7 +185,7 @@ const EVENTS: usize = 30;
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_delivered_once_by_the_node_that_leads() {
     let dir = tempfile::tempdir().expect("a directory");
-    let script = Script { dir: dir.path(), ports: Ports::claim() };
+    let script = Script::new(dir.path());
     let written = script.start();
     let api: Vec<_> = (0..3).map(|node| caller(&written, node, "api_key")).collect();
     let operator = caller(&written, 0, "operator_key");
@@ -167,12 +208,12 @@ async fn an_event_is_delivered_once_by_the_node_that_leads() {
     kill(&written, dead);
     let alive = &api[(dead + 1) % 3];
     let body = json!({"name": "told of", "owner": "o"});
-    until("a new leader writes", || async {
-        alive.post("/v1/agents", &body).await.status.is_success().then_some(())
-    })
-    .await;
-    for _ in 1..EVENTS {
-        alive.agent("told of").await;
+    for _ in 0..EVENTS {
+        // Refused while there is no leader, or while this node has no lease of the new one yet.
+        until("a new leader writes", || async {
+            alive.post("/v1/agents", &body).await.status.is_success().then_some(())
+        })
+        .await;
     }
     // A write that had no answer may have been made all the same.
     let told = alive.get("/v1/audit?event=agent.created&limit=1").await.expect(200);
@@ -183,4 +224,72 @@ async fn an_event_is_delivered_once_by_the_node_that_leads() {
     assert_eq!(ids.len(), made, "each event has one id");
     // Nothing was under way when the leader died, so nothing had to be sent again.
     assert!(ids.values().all(|times| *times == 1), "{ids:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_a_vote_verifies_exactly_and_passes_writes_on() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let script = Script { dir: dir.path(), ports: Ports::claim() };
+    let written = script.start_with("--learners 1");
+    let (api, operator) = (caller(&written, 3, "api_key"), caller(&written, 3, "operator_key"));
+    let members = operator.get("/v1/cluster").await.expect(200)["members"].clone();
+    let learner = members.as_array().and_then(|all| all.last()).expect("four members");
+    assert_eq!((&learner["voter"], &learner["role"]), (&json!(false), &json!("learner")));
+
+    // Whatever is asked there is done, and is seen there at once.
+    let agent = api.agent("asked at the learner").await;
+    assert_eq!(api.get(&format!("/v1/agents/{agent}")).await.expect(200)["id"], *agent);
+    let named = [("Idempotency-Key", "once"), ("X-Request-Id", "mine")];
+    let body = json!({"agent_id": agent, "scope": ["db.read"]});
+    for _ in 0..2 {
+        let answer = api.send_with(Method::POST, "/v1/tokens", Some(&body), &named).await;
+        answer.expect(201);
+        assert_eq!(answer.header("x-request-id"), Some("mine"));
+        assert!(
+            answer.header("authrai-log-index").is_some() && answer.header("ratelimit").is_some()
+        );
+    }
+    let listed = api.get("/v1/tokens").await.expect(200)["total"].clone();
+    assert_eq!(listed, 1, "the second request was answered by the first");
+    // As it would be anywhere: the node that does it judges the key and the body.
+    let nobody = api.with_key(None).post("/v1/agents", &json!({})).await;
+    nobody.expect_problem(401, "missing_api_key");
+    api.post("/v1/agents", &json!({"name": 7})).await.expect_problem(422, "validation_failed");
+    // It signs nothing.
+    let keys = operator.get("/v1/cluster/keys").await.expect(200);
+    let all = keys["data"].as_array().expect("a list");
+    let signers: Vec<_> = all.iter().map(|key| key["node_id"].clone()).collect();
+    assert!(!signers.is_empty() && !signers.contains(&json!(4)), "{keys}");
+
+    // A revoke that was answered anywhere is known there.
+    for n in 0..20 {
+        let through = caller(&written, n % 4, "api_key");
+        let (token, id) = through.token(&agent, &["db.read"]).await;
+        assert_eq!(api.verdict(&token).await, "valid");
+        through.post("/v1/tokens/revoke", &json!({"token_id": id})).await.expect(200);
+        assert_eq!(api.verdict(&token).await, "revoked");
+    }
+    // What that took is counted where the leader is, and what a node holds is shown at each.
+    let leads = leader(&operator).await.expect("a leader");
+    let leading = caller(&written, leads, "api_key");
+    assert!(metric(&leading, "authrai_revoke_wait_seconds_count").await >= Some(20.0));
+    assert_eq!(metric(&api, "authrai_may_serve{node=\"4\"}").await, Some(1.0));
+    assert!(metric(&api, "authrai_lease_left_seconds{node=\"4\"}").await > Some(0.0));
+    let reports = "authrai_peer_messages_total{node=\"4\",kind=\"lease-report\"}";
+    assert!(metric(&api, reports).await >= Some(20.0));
+    // It goes like any other; its own lease then runs out.
+    let (token, _) = api.token(&agent, &["db.read"]).await;
+    let other = caller(&written, 0, "operator_key");
+    other.delete("/v1/cluster/nodes/4").await.expect(200);
+    let left = other.get("/v1/cluster").await.expect(200);
+    assert_eq!(left["members"].as_array().map(Vec::len), Some(3));
+    until("the node that was removed to answer no more", || async {
+        let asked = api.with_key(None).post("/v1/tokens/verify", &json!({"token": token})).await;
+        (asked.status == 503).then(|| asked.expect_problem(503, "verification_unavailable"))
+    })
+    .await;
+    assert!(metric(&api, "authrai_verification_unavailable_total").await >= Some(1.0));
+    assert_eq!(metric(&api, "authrai_may_serve{node=\"4\"}").await, Some(0.0));
+    let refused = "authrai_lease_refusals_total{reason=\"unanswered\"}";
+    assert!(metric(&api, refused).await >= Some(1.0));
 }

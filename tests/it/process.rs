@@ -40,14 +40,16 @@ impl Node {
     /// `command`, which starts a node, on a free port.
     pub fn spawn(mut command: Command) -> Self {
         let address = free_address().to_string();
+        command.args(["--listen", &address]);
+        Self::spawn_as_configured(command, &address)
+    }
+
+    /// `command`, which starts a node that is configured to listen on `address`.
+    pub fn spawn_as_configured(mut command: Command, address: &str) -> Self {
+        let address = address.to_owned();
         let output = tempfile::tempdir().expect("a folder");
         let file = |name: &str| File::create(output.path().join(name)).expect("a file");
-        let child = command
-            .args(["--listen", &address])
-            .stdout(file("out"))
-            .stderr(file("err"))
-            .spawn()
-            .expect("the binary");
+        let child = command.stdout(file("out")).stderr(file("err")).spawn().expect("the binary");
         Self { child, address, output }
     }
 

@@ -13,8 +13,9 @@ pub const LENGTH_MAX_NS: u64 = 60_000_000_000;
 pub const DRIFT_DEFAULT_PPM: u64 = 24_390;
 /// Largest clock-rate error that can be allowed for.
 pub const DRIFT_MAX_PPM: u64 = 500_000;
-/// Renewals in one lease length.
-pub const RENEWALS_PER_LENGTH: u64 = 4;
+/// Renewals in one lease length: a lease has at least seven eighths left when a leader dies, which
+/// is more than electing the next one takes.
+pub const RENEWALS_PER_LENGTH: u64 = 8;
 /// Requests of one holder that may be unanswered, and granted leases that may wait for its view.
 pub const HOLDER_PENDING_MAX: usize = 8;
 /// Unexpired grants that one holder may have; one more request is refused.
@@ -150,7 +151,11 @@ mod tests {
     fn the_default_waits_one_and_a_twentieth_of_a_lease() {
         let params = Params::default();
         assert_eq!(
-            Params::new(LENGTH_DEFAULT_NS, LENGTH_DEFAULT_NS / 4, DRIFT_DEFAULT_PPM),
+            Params::new(
+                LENGTH_DEFAULT_NS,
+                LENGTH_DEFAULT_NS / RENEWALS_PER_LENGTH,
+                DRIFT_DEFAULT_PPM
+            ),
             Ok(params)
         );
         assert!(params.wait_ns() <= LENGTH_DEFAULT_NS / 20 * 21);

@@ -20,6 +20,7 @@ use crate::lease::{
     SystemClock, Wire,
 };
 use crate::limits::{LEASE_RETRY_PAUSE, RETRY_PAUSE};
+use crate::meters;
 use crate::peer::link::{Lane, Target};
 use crate::peer::wire::Rpc;
 use crate::roster::Known;
@@ -213,11 +214,15 @@ impl<M: Machine> Driver<M> {
                 self.holder.granted(now, &grant);
                 false
             }
-            Some(Answer::Refused { nonce, .. }) => {
+            Some(Answer::Refused { nonce, reason, .. }) => {
+                meters::lease_refused(Some(reason));
                 self.holder.refused(nonce);
                 true
             }
-            None => true,
+            None => {
+                meters::lease_refused(None);
+                true
+            }
         };
         if again && self.retry_at.is_none() {
             self.retry_at = Some(Instant::now() + LEASE_RETRY_PAUSE);

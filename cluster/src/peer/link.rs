@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -94,6 +94,8 @@ struct Shared {
     credentials: Credentials,
     own: Incarnation,
     links: Mutex<HashMap<(u64, Lane), Arc<Link>>>,
+    /// Requests sent, by kind, in the order of [`Rpc::ALL`].
+    sent: [AtomicU64; Rpc::ALL.len()],
 }
 
 struct Link {
@@ -103,7 +105,8 @@ struct Link {
 
 impl Links {
     pub(crate) fn new(credentials: Credentials, own: Incarnation) -> Links {
-        Links(Arc::new(Shared { credentials, own, links: Mutex::default() }))
+        let sent = [const { AtomicU64::new(0) }; Rpc::ALL.len()];
+        Links(Arc::new(Shared { credentials, own, links: Mutex::default(), sent }))
     }
 
     /// Sends `message` and gives the bytes of the answer.
@@ -155,6 +158,9 @@ impl Links {
         let mut sender = self.connection(target, lane).await?;
         sender.ready().await.map_err(|e| CallError::NotSent(e.to_string()))?;
         sent.store(true, Ordering::Relaxed);
+        if let Some(count) = self.0.sent.get(rpc as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
         let answer = sender.try_send_request(request).await.map_err(|mut e| {
             let unsent = e.take_message().is_some();
             let why = e.into_error().to_string();
@@ -221,6 +227,12 @@ impl Links {
             }
         });
         Ok(sender)
+    }
+
+    /// How many requests of each kind were sent.
+    pub(crate) fn sent(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.0.sent.iter().map(|count| count.load(Ordering::Relaxed));
+        Rpc::ALL.into_iter().map(Rpc::name).zip(counts).collect()
     }
 
     /// Lets go of every connection.

@@ -19,6 +19,7 @@ pub(crate) mod tls;
 pub(crate) mod wire;
 pub(crate) mod wire_journal;
 pub(crate) mod wire_members;
+pub(crate) mod wire_questions;
 pub(crate) mod wire_raft;
 
 pub use exchange::PeerConfig;

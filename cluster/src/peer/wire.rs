@@ -28,10 +28,11 @@ pub(crate) enum Rpc {
     Status,
     Chains,
     Records,
+    Question,
 }
 
 impl Rpc {
-    const ALL: [Rpc; 14] = [
+    pub(crate) const ALL: [Rpc; 15] = [
         Rpc::Append,
         Rpc::Vote,
         Rpc::PreVote,
@@ -46,6 +47,7 @@ impl Rpc {
         Rpc::Status,
         Rpc::Chains,
         Rpc::Records,
+        Rpc::Question,
     ];
 
     /// Where it is sent to.
@@ -65,7 +67,13 @@ impl Rpc {
             Rpc::Status => "/1/status",
             Rpc::Chains => "/1/chains",
             Rpc::Records => "/1/records",
+            Rpc::Question => "/1/question",
         }
+    }
+
+    /// What it is called where messages are counted.
+    pub(crate) fn name(self) -> &'static str {
+        self.path().trim_start_matches("/1/")
     }
 
     pub(super) fn at(path: &str) -> Option<Rpc> {

@@ -125,8 +125,12 @@ impl Cluster {
 
     /// Starts a node again that was stopped.
     pub async fn restart(&mut self, id: u64) {
+        self.restart_with(id, self.config(id, self.places[&id].address)).await;
+    }
+
+    /// The same, with these settings.
+    pub async fn restart_with(&mut self, id: u64, config: Config) {
         let machine = Counter::default();
-        let config = self.config(id, self.places[&id].address);
         let node = Node::start(config, machine.clone(), false).await.expect("starts");
         self.runs(id, node, machine);
     }

@@ -6,6 +6,7 @@
 
 mod certs;
 mod harness;
+mod learners;
 mod life;
 mod members;
 mod refused;
