@@ -64,7 +64,8 @@ impl Rule {
             }
             Action::UpdateOrganization(_)
             | Action::RevokeSigningKey(_)
-            | Action::DeleteOperatorKey(_) => Self { operator: true, ..Self::NOBODY },
+            | Action::DeleteOperatorKey(_)
+            | Action::LiftSuspension(_) => Self { operator: true, ..Self::NOBODY },
             Action::CreateApiKey(_) => {
                 Self { operator: true, setup: true, ..Self::tenant(ApiKeysWrite) }
             }
@@ -96,7 +97,6 @@ impl Rule {
             Action::RecordDomainCheck(_) => Self { node: true, ..Self::tenant(DomainsWrite) },
             Action::SetPlans(_) => Self { node: true, setup: true, ..Self::NOBODY },
             Action::Restore(_) => Self { setup: true, ..Self::NOBODY },
-            Action::LiftSuspension(_) => Self { operator: true, ..Self::NOBODY },
             Action::ChangePlan(_) => {
                 Self { operator: true, setup: true, ..Self::tenant(BillingWrite) }
             }

@@ -138,12 +138,16 @@ impl Fact {
             Self::OrganizationUpdated(org, changed) => {
                 only(organization(org), changed, "organization_id")
             }
-            Self::ApiKeyCreated(key) | Self::ApiKeyDeleted(key, _) => api_key(key),
+            Self::ApiKeyCreated(key)
+            | Self::ApiKeyDeleted(key, _)
+            | Self::ApiKeySuspensionLifted(key) => api_key(key),
             Self::ApiKeyUpdated(key, changed) => only(api_key(key), changed, "api_key_id"),
             Self::ApiKeyRotated { key, .. } => rotation(key),
             Self::AgentCreated(new) => agent(new),
             Self::AgentUpdated(now, changed) => only(agent(now), changed, "agent_id"),
-            Self::AgentPaused(agent) | Self::AgentActivated(agent) => {
+            Self::AgentPaused(agent)
+            | Self::AgentActivated(agent)
+            | Self::AgentSuspensionLifted(agent) => {
                 object(json!({ "name": agent.name, "status": agent.status.as_str() }))
             }
             Self::AgentKeyRotated { agent, .. } => {
@@ -190,10 +194,6 @@ impl Fact {
             Self::WebhookSecretRotated(webhook) => webhook_data::rotation(webhook),
             Self::ClusterRestored(restoration, taken) => restored(restoration, Some(taken)),
             Self::ChainRestored(restoration) => restored(restoration, None),
-            Self::ApiKeySuspensionLifted(key) => api_key(key),
-            Self::AgentSuspensionLifted(agent) => {
-                object(json!({ "name": agent.name, "status": agent.status.as_str() }))
-            }
             Self::SuspensionsLifted { api_keys, agents } => {
                 object(json!({ "api_keys": api_keys, "agents": agents }))
             }

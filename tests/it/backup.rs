@@ -11,11 +11,12 @@ use std::{
     },
 };
 
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    harness::{Caller, TestNode, free_address, text, until},
+    harness::{Caller, TestNode, client, free_address, text, until},
     process::{Node, authrai},
 };
 
@@ -159,6 +160,8 @@ async fn a_restored_cluster_revives_nothing_and_grows() {
 
     // What happens now is not in it.
     let (issued_after, _) = node.api.token(&agent, &["a"]).await;
+    node.operator.post("/v1/cluster/keys/rotate", &json!({})).await.expect(200);
+    let (by_a_later_key, _) = node.api.token(&agent, &["a"]).await;
     node.api.post("/v1/tokens/revoke", &json!({"token": revoked_after})).await.expect(200);
     let gone_id = text(&node.api.get("/v1/api-keys?limit=1").await.expect(200)["data"][0], "id");
     node.api.delete(&format!("/v1/api-keys/{gone_id}")).await.expect(200);
@@ -235,6 +238,7 @@ async fn a_restored_cluster_revives_nothing_and_grows() {
         for token in [&revoked_after, &revoked_before, &never_revoked, &issued_after] {
             assert_eq!(node.verdict(token).await, "revoked", "at {}", node.url);
         }
+        assert_eq!(node.verdict(&by_a_later_key).await, "unknown_key", "at {}", node.url);
         assert_eq!(node.verdict(&new_token).await, "valid", "at {}", node.url);
         let gone = Caller { url: node.url.clone(), ..gone.clone() };
         gone.get("/v1/agents").await.expect_problem(403, "api_key_suspended");
@@ -320,4 +324,51 @@ async fn the_commands_of_the_page_back_up_and_restore() {
     assert!(printed.contains("2 suspended"), "{printed}");
     assert!(printed.contains("Lifted: 1 API keys, 1 agents."), "{printed}");
     restored.stop();
+}
+
+/// What a backup may add to the memory of the node, and less than half of its size.
+const GROWTH_MAX_KIB: u64 = 16 * 1024;
+const BACKUP_MIN_BYTES: u64 = 40 << 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_takes_no_memory_by_its_size() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut node = Node::dev(&folder.path().join("data"), &[]);
+    node.ready().await;
+    let key = Some(node.shown_key("rai_pk_live_"));
+    let api = Caller { client: client(), url: node.url(), key };
+    let agent = format!("/v1/agents/{}", api.agent("a").await);
+    // Some 10 KB an event, in more than two blocks of the journal.
+    stream::iter(0..4_500)
+        .for_each_concurrent(32, |n| {
+            let metadata = (0..20).map(|key| (format!("k{key}"), format!("{n:0>500}").into()));
+            let body = json!({"metadata": metadata.collect::<serde_json::Map<_, _>>()});
+            let (api, agent) = (&api, &agent);
+            async move {
+                api.patch(agent, &body).await.expect(200);
+            }
+        })
+        .await;
+    let file = folder.path().join("a.backup");
+    let before = node.resident_kib();
+    let mut creating = authrai(&["backup", "create"])
+        .arg(&file)
+        .args(["--url", &node.url()])
+        .env("AUTHRAI_OPERATOR_KEY", node.shown_key("rai_op_"))
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("the binary");
+    let mut peak = before;
+    let ended = until("a backup", || {
+        peak = peak.max(node.resident_kib());
+        let ended = creating.try_wait().expect("a child");
+        async move { ended }
+    })
+    .await;
+    assert!(ended.success());
+    let bytes = fs::metadata(&file).expect("there").len();
+    println!("{bytes} bytes, from {before} KiB to at most {peak} KiB");
+    assert!(bytes > BACKUP_MIN_BYTES, "{bytes}");
+    assert!(peak < before + GROWTH_MAX_KIB, "{before} KiB grew to {peak} KiB");
+    node.stop();
 }

@@ -21,6 +21,7 @@ use crate::handle::Handle;
 use crate::limits::{
     BACKUP_FRAME_BYTES, BACKUP_PIECES_AHEAD, BACKUP_STALL_MAX, JOURNAL_READ_MAX_RECORDS,
 };
+use crate::store::apply::Point;
 use crate::store::journal::JournalShared;
 use crate::wall_clock;
 use crate::{Machine, Record};
@@ -50,28 +51,24 @@ impl Backup {
     }
 }
 
-/// What a backup is made from.
-struct Point<F> {
-    frozen: F,
-    heads: Vec<(Vec<u8>, u64)>,
-}
-
 impl<M: Machine> Handle<M> {
     /// Begins a backup of everything that was acknowledged before the call, and perhaps of some that
     /// was not. `program` is written into it.
     pub async fn backup(&self, program: String, deadline: Duration) -> Result<Backup, Unavailable> {
         self.read_index(deadline).await?;
         let core = self.core();
-        let point = core.raft.with_state_machine(|apply| {
-            let (index, frozen, heads) = apply.point();
-            Box::pin(std::future::ready((index, Point { frozen, heads })))
-        });
-        let (index, point) = point.await.map_err(|e| match core.check_running() {
+        let point =
+            core.raft.with_state_machine(|apply| Box::pin(std::future::ready(apply.point())));
+        let point = point.await.map_err(|e| match core.check_running() {
             Err(unavailable) => unavailable,
             Ok(()) => Unavailable::Fatal(Fatal::Consensus { detail: e.to_string() }),
         })?;
-        let origin =
-            Origin { cluster: core.identity.cluster, index, at_ms: wall_clock::now_ms(), program };
+        let origin = Origin {
+            cluster: core.identity.cluster,
+            index: point.index,
+            at_ms: wall_clock::now_ms(),
+            program,
+        };
         let (out, pieces) = mpsc::channel(BACKUP_PIECES_AHEAD);
         let (journal, header) = (Arc::clone(&core.journal), origin.clone());
         let pipe = Pipe { out, runtime: runtime::Handle::current() };

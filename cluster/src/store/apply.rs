@@ -94,6 +94,15 @@ pub(crate) struct Barrier {
     pub index: u64,
 }
 
+/// The state at one index.
+pub(crate) struct Point<F> {
+    /// How far it has come.
+    pub index: u64,
+    pub frozen: F,
+    /// How long each chain of the journal is, all of which is there already.
+    pub heads: Vec<(Vec<u8>, u64)>,
+}
+
 /// The machine with everything that applying touches.
 pub(crate) struct Apply<M: Machine> {
     pub(crate) machine: M,
@@ -247,11 +256,10 @@ impl<M: Machine> Apply<M> {
         Ok(Outcome(Some(Box::new(applied.reply))))
     }
 
-    /// The state between two batches: how far it has come, a copy, and how long each chain of the
-    /// journal is, all of which is in the journal already.
-    pub(crate) fn point(&self) -> (u64, M::Frozen, Vec<(Vec<u8>, u64)>) {
+    /// The state as it is between two batches.
+    pub(crate) fn point(&self) -> Point<M::Frozen> {
         let index = self.last_applied.map_or(0, |id| id.index());
-        (index, self.machine.freeze(), self.machine.heads())
+        Point { index, frozen: self.machine.freeze(), heads: self.machine.heads() }
     }
 
     fn meta(&self) -> SnapshotMeta {

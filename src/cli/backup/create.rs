@@ -67,7 +67,7 @@ async fn receive(asked: &Asked, out: &mut File, file: &Path) -> Result<u64, Fail
     loop {
         let piece = answer.chunk().await.map_err(|error| {
             let why = std::error::Error::source(&error)
-                .map_or_else(|| error.to_string(), |why| why.to_string());
+                .map_or_else(|| error.to_string(), ToString::to_string);
             Failure::new(
                 Exit::Unavailable,
                 format!("the backup was broken off: {why}. Nothing was written; ask again"),
