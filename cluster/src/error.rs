@@ -278,7 +278,7 @@ pub enum StartError {
     },
     /// Something in the directory is damaged.
     #[error(
-        "damaged {what} at {place}: {detail}; this node will not start on it: restore the data directory from a backup, or remove it and let the node join afresh, and check the disk"
+        "damaged {what} at {place}: {detail}; this node will not start on it: check the disk, then let a new node join in its stead, or, if no other is left, restore a backup"
     )]
     Damaged {
         /// What is damaged.
