@@ -155,9 +155,8 @@ impl<M: Machine> Core<M> {
             Propose { everywhere: *everywhere, wait_ms: wait_ms(*until), command: bytes.to_vec() };
         match self.ask(leader, Rpc::Propose, &message, *until).await {
             Ok(ProposeAnswer::Committed { index, reply }) => {
-                let again = false;
                 replied::<M>(leader, &reply, |reply| {
-                    Attempt::Committed(Committed { index, reply, again })
+                    Attempt::Committed(Committed { index, reply, again: false })
                 })
             }
             Ok(ProposeAnswer::ReignOver { reply }) => {

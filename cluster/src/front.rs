@@ -16,11 +16,17 @@ use crate::runtime::JoinHandle;
 use crate::store::identity;
 use crate::types::Incarnation;
 
+/// Where peers are heard.
+enum Ear {
+    Tls(Listening, Credentials),
+    #[cfg(test)]
+    Simulated,
+}
+
 /// What faces the peers of a node, before it runs.
 pub(crate) struct Front {
     way: Way,
-    /// None where there is no network.
-    listening: Option<(Listening, Credentials)>,
+    ear: Ear,
     /// What peers are told to reach it at.
     address: String,
 }
@@ -32,7 +38,7 @@ impl Front {
         #[cfg(test)]
         if crate::sim::runs() {
             let (way, address) = (Way::Simulated(config.node_id), peers.advertise.clone());
-            return Ok(Some(Front { way, listening: None, address }));
+            return Ok(Some(Front { way, ear: Ear::Simulated, address }));
         }
         let credentials = Credentials::load(peers)?;
         let dir = || config.data_dir.clone();
@@ -53,7 +59,7 @@ impl Front {
         let address = if peers.advertise.is_empty() { own } else { peers.advertise.clone() };
         config.cluster_id = Some(credentials.cluster);
         let way = Way::Tls(credentials.clone());
-        Ok(Some(Front { way, listening: Some((listening, credentials)), address }))
+        Ok(Some(Front { way, ear: Ear::Tls(listening, credentials), address }))
     }
 
     /// Ways to the peers, for the directory `own`.
@@ -67,7 +73,11 @@ impl Front {
 
     /// The address on which it listens.
     pub(crate) fn listens_at(&self) -> Option<SocketAddr> {
-        self.listening.as_ref().map(|(listening, _)| listening.address)
+        match &self.ear {
+            Ear::Tls(listening, _) => Some(listening.address),
+            #[cfg(test)]
+            Ear::Simulated => None,
+        }
     }
 
     /// Answers peers from here on.
@@ -79,12 +89,10 @@ impl Front {
             incoming: config.data_dir.join("snapshots").join("incoming"),
             stopping: core.stopping.subscribe(),
         };
-        match self.listening {
-            Some((listening, credentials)) => server::serve(listening, credentials, server),
+        match self.ear {
+            Ear::Tls(listening, credentials) => server::serve(listening, credentials, server),
             #[cfg(test)]
-            None => crate::sim::network::serve(core.identity.node, server),
-            #[cfg(not(test))]
-            None => crate::runtime::spawn(async {}),
+            Ear::Simulated => crate::sim::network::serve(core.identity.node, server),
         }
     }
 }

@@ -280,6 +280,11 @@ impl<M: Machine> Handle<M> {
         self.core.is_leader() && self.may_serve()
     }
 
+    /// Whether `node` has a vote, as far as this node has applied.
+    pub fn is_voter(&self, node: u64) -> bool {
+        self.core.roster.known().is_voter(node)
+    }
+
     /// Resolves when [`Handle::may_serve`] first becomes true; never, if the node can not go on
     /// before that, so wait for [`crate::Node::fatal`] beside it.
     pub async fn ready(&self) {

@@ -27,8 +27,8 @@ pub enum Command {
     Certs(Certs),
     /// Join a cluster as a new node, and serve as one
     #[command(after_help = "\
-The node needs a number and a certificate of its own, and the cluster's key file at \
-secrets.key_file. Once it has joined, `authrai serve` starts it again.
+The node needs a number and a certificate of its own; the key file is handed over by a member. Once \
+it has joined, `authrai serve` starts it again.
 
 Example:
   authrai cluster join --config node-2.toml 1@10.0.0.1:7600")]

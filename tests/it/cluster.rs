@@ -2,6 +2,7 @@
 
 use std::{
     net::TcpListener,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::Command,
     sync::{
@@ -143,6 +144,19 @@ async fn a_cluster_of_processes_serves_on_when_its_leader_is_killed() {
     let api: Vec<_> = (0..3).map(|node| caller(&written, node, "api_key")).collect();
     let operator: Vec<_> = (0..3).map(|node| caller(&written, node, "operator_key")).collect();
 
+    // Whoever has a vote was given the key file, for its eyes only.
+    let key_file = |node: u8| dir.path().join(format!("node-{node}/secrets.key"));
+    let keys = std::fs::read(key_file(1)).expect("it is there");
+    for node in 2..=3 {
+        assert!(std::fs::read(key_file(node)).expect("it is there") == keys, "node {node}");
+        let mode = std::fs::metadata(key_file(node)).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600, "node {node}");
+        let log = std::fs::read_to_string(dir.path().join(format!("node-{node}.log")));
+        let secret = std::str::from_utf8(&keys).expect("text").lines().nth(1).expect("a key");
+        let secret = secret.split(' ').nth(1).expect("a key");
+        assert!(!log.expect("it is there").contains(secret), "node {node} tells");
+    }
+
     // What one node answered, every other knows, however far behind it is.
     for n in 0..20 {
         let agent = api[n % 3].agent("seen at once").await;
@@ -151,6 +165,7 @@ async fn a_cluster_of_processes_serves_on_when_its_leader_is_killed() {
         api[(n + 2) % 3].token(&agent, &["db.read"]).await;
     }
 
+    // Issued at one node, known at every other.
     let agent = api[1].agent("a").await;
     let (token, id) = api[2].token(&agent, &["db.read"]).await;
     for node in &api {
@@ -247,6 +262,9 @@ async fn a_node_without_a_vote_verifies_exactly_and_passes_writes_on() {
     let members = operator.get("/v1/cluster").await.expect(200)["members"].clone();
     let learner = members.as_array().and_then(|all| all.last()).expect("four members");
     assert_eq!((&learner["voter"], &learner["role"]), (&json!(false), &json!("learner")));
+
+    let key_file = dir.path().join("node-4/secrets.key");
+    assert!(!key_file.exists(), "it has no use for the keys of others");
 
     // Whatever is asked there is done, and is seen there at once.
     let agent = api.agent("asked at the learner").await;

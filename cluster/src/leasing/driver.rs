@@ -61,11 +61,12 @@ impl<M: Machine> Driver<M> {
     pub(super) fn new(
         parts: Parts<M>,
         holder: Holder,
+        granter: Granter,
         refused: Arc<AtomicU16>,
         events: mpsc::Sender<Event>,
     ) -> Self {
         Driver {
-            granter: Granter::new(parts.params, parts.node, parts.boot),
+            granter,
             holder,
             agreement: Agreement::default(),
             jumped_ms: None,

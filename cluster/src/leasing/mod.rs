@@ -14,8 +14,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Machine;
 use crate::lease::{
-    Answer, Boot, Gate, Holder, LeaseStatus, NodeId, Params, Reason, Report, Request, Round,
-    Stamper,
+    Answer, Boot, Gate, Granter, Holder, LeaseStatus, NodeId, Params, Reason, Report, Request,
+    Round, Stamper,
 };
 use crate::limits::LEASE_EVENTS_MAX;
 use crate::peer::link::Links;
@@ -138,8 +138,11 @@ pub(crate) struct Parts<M: Machine> {
 /// Starts the task.
 pub(crate) fn spawn<M: Machine>(parts: Parts<M>) -> (Leasing, JoinHandle<()>) {
     let (events, inbox) = mpsc::channel(LEASE_EVENTS_MAX);
-    let holder = Holder::new(parts.params, parts.node, parts.boot);
+    let Parts { node, boot, params, .. } = parts;
+    let (holder, granter) = (Holder::new(params, node, boot), Granter::new(params, node, boot));
+    #[cfg(test)]
+    let (holder, granter) = crate::sim::leases(params, node, boot).unwrap_or((holder, granter));
     let refused = Arc::new(AtomicU16::new(0));
     let leasing = Leasing { events: events.clone(), gate: holder.gate(), refused: refused.clone() };
-    (leasing, runtime::spawn(Driver::new(parts, holder, refused, events).run(inbox)))
+    (leasing, runtime::spawn(Driver::new(parts, holder, granter, refused, events).run(inbox)))
 }

@@ -165,18 +165,11 @@ impl Links {
             .header(DIRECTORIES, header)
             .body(body)
             .map_err(|e| CallError::NotSent(e.to_string()))?;
-        #[cfg_attr(
-            not(test),
-            expect(clippy::infallible_destructuring_match, reason = "tests know another way")
-        )]
-        let credentials = match &self.0.way {
-            Way::Tls(credentials) => credentials,
-            #[cfg(test)]
-            Way::Simulated(own) => {
-                return crate::sim::network::exchange(*own, target.node, request, sent).await;
-            }
-        };
-        let mut sender = self.connection(credentials, target, lane).await?;
+        #[cfg(test)]
+        if let Way::Simulated(own) = self.0.way {
+            return crate::sim::network::exchange(own, target.node, request, sent).await;
+        }
+        let mut sender = self.connection(target, lane).await?;
         sender.ready().await.map_err(|e| CallError::NotSent(e.to_string()))?;
         sent.store(true, Ordering::Relaxed);
         if let Some(count) = self.0.sent.get(rpc as usize) {
@@ -208,7 +201,6 @@ impl Links {
 
     async fn connection(
         &self,
-        credentials: &Credentials,
         target: &Target,
         lane: Lane,
     ) -> Result<SendRequest<Body>, CallError> {
@@ -218,7 +210,7 @@ impl Links {
             return Ok(sender.clone());
         }
         *connection = None;
-        let sender = timeout(PEER_CONNECT_MAX, connect(credentials, target)).await;
+        let sender = timeout(PEER_CONNECT_MAX, connect(&self.0.way, target)).await;
         let sender = sender.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let sender = sender.map_err(|e| CallError::NotSent(e.to_string()))?;
         *connection = Some(sender.clone());
@@ -238,7 +230,11 @@ impl Links {
 }
 
 /// A new connection to `target`.
-async fn connect(credentials: &Credentials, target: &Target) -> io::Result<SendRequest<Body>> {
+async fn connect(way: &Way, target: &Target) -> io::Result<SendRequest<Body>> {
+    #[cfg(test)]
+    let Way::Tls(credentials) = way else { return Err(io::ErrorKind::Unsupported.into()) };
+    #[cfg(not(test))]
+    let Way::Tls(credentials) = way;
     let name = credentials.server_name(target.node).ok_or(io::ErrorKind::InvalidInput)?;
     let stream = dial(&target.address, credentials.connect_from).await?;
     stream.set_nodelay(true)?;

@@ -1,7 +1,7 @@
 //! The files of the operating system, as far as a node needs them, and the store beneath.
 //!
-//! Everything that a node keeps goes through here, so that the simulation can put a disk of its own
-//! in this place. Must not know what the files hold.
+//! Everything that a node keeps goes through here: the tests put `sim::disk` in this place, which is
+//! the same outside a simulation. Must not know what the files hold.
 
 use std::fs;
 use std::io;

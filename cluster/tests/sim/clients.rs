@@ -9,7 +9,7 @@ use super::runs::Mutant;
 use super::vault::Command;
 
 /// How long a client waits for a write or a read.
-const DEADLINE: Duration = Duration::from_secs(6);
+const DEADLINE: Duration = Duration::from_secs(3);
 /// Verifications go to keys among this many of the newest.
 const RECENT: usize = 24;
 
@@ -18,14 +18,14 @@ pub async fn client(cluster: Cluster, until: Instant) {
     while Instant::now() < until {
         let (pause, what, node) = cluster.simulation().chance(|dice| {
             let ids = cluster.ids();
-            (dice.below(40), dice.below(100), ids[dice.below(ids.len())])
+            (dice.below(40), dice.below(200), ids[dice.below(ids.len())])
         });
         sleep(Duration::from_millis(pause as u64)).await;
         match what {
-            0..15 => issue(&cluster, node).await,
-            15..25 => revoke(&cluster, node).await,
-            25..28 => read(&cluster, node).await,
-            28..30 => fill(&cluster, node).await,
+            0..30 => issue(&cluster, node).await,
+            30..50 => revoke(&cluster, node).await,
+            50..56 => read(&cluster, node).await,
+            56..57 => fill(&cluster, node).await,
             _ => verify(&cluster, node).await,
         }
     }
@@ -61,7 +61,7 @@ async fn issue(cluster: &Cluster, node: u64) {
 }
 
 async fn fill(cluster: &Cluster, node: u64) {
-    let command = Command::Fill { records: 400 };
+    let command = Command::Fill { records: 2_500 };
     let work = |handle: authrai_cluster::Handle<_>, _| async move {
         handle.propose(command, DEADLINE).await
     };

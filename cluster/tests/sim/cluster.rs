@@ -101,6 +101,9 @@ impl Cluster {
 
     /// Founds a cluster of `size` voters and waits until all of them serve.
     pub async fn found(&self, size: u64) {
+        if let Some(Mutant::WithoutRule(rule)) = self.mutant() {
+            self.simulation().world.without(rule);
+        }
         spawn_on(OUTSIDE, self.clone().keep());
         for node in 1..=size {
             let clocks = self.simulation().chance(|dice| {
@@ -113,9 +116,6 @@ impl Cluster {
                 Clocks { boottime_ppm, raw_ppm, origin_ns, wall_ahead_ms: dice.below(500) as u64 }
             });
             self.simulation().set_clocks(node, clocks);
-            if self.mutant() == Some(Mutant::SyncThatLies) {
-                self.disk(node).set(|faults| faults.lies = true);
-            }
             self.places().insert(node, Place::default());
             self.start(node, if node == 1 { Begin::Found } else { Begin::Join });
             self.until("a node serves", |cluster| {
@@ -131,6 +131,9 @@ impl Cluster {
             })
         })
         .await;
+        if self.mutant() == Some(Mutant::SyncThatLies) {
+            self.ids().iter().for_each(|node| self.disk(*node).set(|faults| faults.lies = true));
+        }
     }
 
     /// Waits for `condition`, which must come true within bounds.
@@ -291,7 +294,7 @@ impl Cluster {
             return;
         }
         let cluster = self.clone();
-        let ms = self.simulation().chance(|dice| dice.below(2_500)) as u64;
+        let ms = self.simulation().chance(|dice| dice.below(1_500)) as u64;
         spawn_on(OUTSIDE, async move {
             sleep(Duration::from_millis(ms)).await;
             cluster.disk(node).set(|faults| faults.full = false);

@@ -125,6 +125,17 @@ fn change(trees: &mut Trees, tree: &str, batch: &Batch) {
     }
 }
 
+/// Counts what takes entries away.
+fn count_log(batch: &Batch) {
+    let Some(simulation) = current() else { return };
+    let purges = batch.0.iter().any(|(key, _)| key.as_slice() == crate::store::keys::PURGED);
+    if purges {
+        simulation.world.count("logs purged");
+    } else if batch.0.iter().any(|(_, value)| value.is_none()) {
+        simulation.world.count("logs cut back");
+    }
+}
+
 /// The simulated disk that `path` is on.
 pub fn of(path: &Path) -> Option<Disk> {
     let simulation = current()?;
@@ -323,6 +334,9 @@ impl Disk {
         let kind = if grows { Kind::Write } else { Kind::Change };
         let (rows, hash) = (batch.0.len(), hash.finalize());
         state.act(kind, format_args!("{tree} {rows} rows {hash:08x}"))?;
+        if tree == "log" {
+            count_log(&batch);
+        }
         change(&mut state.trees, tree, &batch);
         state.unsynced.push((tree.to_owned(), batch));
         Ok(())

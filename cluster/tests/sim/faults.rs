@@ -72,16 +72,21 @@ fn name(fault: Fault) -> &'static str {
 
 /// Causes faults until `until`.
 pub async fn cause(cluster: Cluster, until: Instant) {
+    let (between, damage) =
+        cluster.simulation().chance(|dice| (300 + dice.below(3_000), dice.chance(200)));
     while Instant::now() < until {
         let (pause, fault, node, other, ms) = cluster.simulation().chance(|dice| {
             let ids = cluster.ids();
             let at = dice.below(ids.len());
             let other = (at + 1 + dice.below(ids.len() - 1)) % ids.len();
             let ms = if dice.chance(800) { dice.below(1_000) } else { dice.below(6_000) };
-            (dice.below(900), dice.pick(&FAULTS), ids[at], ids[other], ms)
+            (dice.below(between), dice.pick(&FAULTS), ids[at], ids[other], ms)
         });
         sleep(Duration::from_millis(pause as u64)).await;
         cluster.simulation().note(format_args!("{} {node} {other} {ms}", name(fault)));
+        if matches!(fault, Fault::Damage) && !damage {
+            continue;
+        }
         cluster.history().count(name(fault));
         strike(&cluster, fault, node, other, Duration::from_millis(ms as u64));
     }
@@ -91,6 +96,7 @@ fn strike(cluster: &Cluster, fault: Fault, node: u64, other: u64, lasts: Duratio
     let operations = || cluster.simulation().chance(|dice| dice.below(60)) as u32;
     match fault {
         Fault::Kill => cluster.kill(node),
+        Fault::KillAll if !lasts.as_millis().is_multiple_of(3) => cluster.kill(node),
         Fault::KillAll => cluster.ids().into_iter().for_each(|node| cluster.kill(node)),
         Fault::DieInOperation => {
             let operations = operations();
@@ -111,7 +117,7 @@ fn strike(cluster: &Cluster, fault: Fault, node: u64, other: u64, lasts: Duratio
         Fault::Damage => {
             let damaged = cluster.places().values().filter(|p| p.damaged.is_some()).count();
             let may = (cluster.ids().len() - 1) / 2;
-            if damaged < may && cluster.simulation().chance(|dice| dice.chance(400)) {
+            if damaged < may {
                 cluster.kill(node);
                 cluster.damage(node);
             }

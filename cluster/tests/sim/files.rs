@@ -254,6 +254,14 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     if !state.names.contains_key(from) {
         return Err(missing());
     }
+    if let Some(simulation) = super::executor::current() {
+        match from.extension().and_then(|extension| extension.to_str()) {
+            Some("writing") => simulation.world.count("snapshots written"),
+            Some("received") => simulation.world.count("snapshots installed"),
+            Some("tmp") if from.ends_with("draft.tmp") => simulation.world.count("segments"),
+            _ => {}
+        }
+    }
     state.rename(from, to);
     Ok(())
 }

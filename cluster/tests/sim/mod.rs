@@ -14,9 +14,6 @@
 //! - `AUTHRAI_SIM_SEEDS=N`: that many seeds, from `AUTHRAI_SIM_SEED` or 1 on.
 //! - `AUTHRAI_SIM_SEED=S`: that seed alone, and its last messages and disk operations.
 
-// The production half sees only what takes its place.
-#![allow(dead_code, missing_docs)]
-
 mod clients;
 mod clocks;
 mod cluster;
@@ -37,7 +34,7 @@ pub(crate) mod world;
 
 use std::time::Duration;
 
-use crate::lease::Reading;
+use crate::lease::{Boot, Granter, Holder, NodeId, Params, Reading};
 
 /// Whether this thread runs a simulation.
 pub(crate) fn runs() -> bool {
@@ -61,6 +58,13 @@ pub(crate) fn draw(bytes: &mut [u8]) -> bool {
     let Some(simulation) = executor::current() else { return false };
     simulation.chance(|dice| bytes.iter_mut().for_each(|byte| *byte = dice.below(256) as u8));
     true
+}
+
+/// The two halves of the lease protocol, with the rules of the run.
+pub(crate) fn leases(params: Params, node: NodeId, boot: Boot) -> Option<(Holder, Granter)> {
+    let rules = executor::current()?.world.rules();
+    let holder = Holder::with_rules(rules, params, node, boot);
+    Some((holder, Granter::with_rules(rules, params, node, boot)))
 }
 
 /// What a write and its sync take.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -13,15 +15,35 @@ use super::faults;
 use super::history::Violation;
 use super::tasks::spawn_on;
 use super::vault::Command;
+use crate::lease::Rule;
 
 /// Seeds of a normal run of the tests.
-const SEEDS: u64 = 10;
+const SEEDS: u64 = 24;
 /// Seeds within which each mutant must be caught.
 const MUTANT_SEEDS: u64 = 40;
 /// How long faults are caused, and how soon all must be well after the last.
-const TROUBLE: Duration = Duration::from_secs(15);
+const TROUBLE: Duration = Duration::from_secs(10);
 const WELL_WITHIN: Duration = Duration::from_secs(30);
-const CLIENTS: usize = 4;
+const CLIENTS: usize = 6;
+/// What a few dozen runs must have come by to mean anything.
+const MUST_HAPPEN: [&str; 16] = [
+    "died in an operation of the disk",
+    "fault: all nodes killed",
+    "fault: both directions cut",
+    "fault: messages lost",
+    "fault: node isolated",
+    "fault: node paused",
+    "fault: one direction cut",
+    "fault: slow links",
+    "leadership handed over",
+    "logs cut back",
+    "logs purged",
+    "segments",
+    "snapshots installed",
+    "stopped by an error of the disk",
+    "unsynced writes lost",
+    "writes torn",
+];
 
 /// What is broken on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +54,8 @@ pub enum Mutant {
     LeaseNotAsked,
     /// Revokes are answered when they are committed.
     RevokeAnsweredEarly,
+    /// A rule of the leases is not kept, by any node.
+    WithoutRule(Rule),
 }
 
 /// What a run came to.
@@ -177,6 +201,7 @@ fn outcome(cluster: &Cluster, simulation: &Simulation, bytes: Vec<u8>) -> Run {
         counts.insert("messages carried", wires.carried);
         counts.insert("messages lost", wires.lost);
     }
+    counts.extend(simulation.world.counts().iter().map(|(what, n)| (*what, *n)));
     for node in cluster.ids() {
         let disk = cluster.disk(node);
         let state = disk.state();
@@ -210,46 +235,74 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
-fn replay(seed: u64) -> String {
-    format!("AUTHRAI_SIM_SEED={seed} cargo test -p authrai-cluster --lib sim::runs -- --nocapture")
-}
-
 #[test]
 fn no_seed_breaks_a_promise_and_the_same_seed_gives_the_same_bytes() {
     let (one, many) = (number("AUTHRAI_SIM_SEED"), number("AUTHRAI_SIM_SEEDS"));
     let first = one.unwrap_or(1);
     let count = many.unwrap_or(if one.is_some() { 1 } else { SEEDS });
-    let mut totals: BTreeMap<&'static str, u64> = BTreeMap::new();
+    let alone = one.is_some() && many.is_none();
+    let (next, totals) = (AtomicU64::new(first), Mutex::new(BTreeMap::new()));
     let begun = std::time::Instant::now();
-    for seed in first..first + count {
-        let done = run_guarded(seed, None);
-        if !done.violations.is_empty() || (one.is_some() && many.is_none()) {
-            done.last.iter().for_each(|line| println!("{line}"));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + count {
+                        return;
+                    }
+                    let counts = twice(seed, alone);
+                    let mut totals = totals.lock().expect("no seed failed");
+                    for (what, n) in counts {
+                        *totals.entry(what).or_default() += n;
+                    }
+                }
+            });
         }
-        assert!(
-            done.violations.is_empty(),
-            "seed {seed}: {:#?}\nreplay it: {}",
-            done.violations,
-            replay(seed)
-        );
-        let again = run_guarded(seed, None);
-        assert!(
-            done.digest == again.digest && done.bytes == again.bytes,
-            "seed {seed} gave two runs, of {} and {} lines\nreplay it: {}",
-            done.lines,
-            again.lines,
-            replay(seed)
-        );
-        done.counts.iter().for_each(|(what, n)| *totals.entry(what).or_default() += n);
-    }
+    });
+    let totals: BTreeMap<&'static str, u64> = totals.into_inner().expect("no seed failed");
     println!("{count} seeds, each twice, in {:?}", begun.elapsed());
     totals.iter().for_each(|(what, n)| println!("{n:>10} {what}"));
+    if count >= SEEDS {
+        let missing = MUST_HAPPEN.iter().filter(|what| !totals.contains_key(*what));
+        assert_eq!(missing.count(), 0, "some of {MUST_HAPPEN:?} never happened");
+    }
+}
+
+/// Runs `seed` twice, and says what it came by.
+fn twice(seed: u64, shown: bool) -> BTreeMap<&'static str, u64> {
+    let done = run_guarded(seed, None);
+    if !done.violations.is_empty() || shown {
+        done.last.iter().for_each(|line| println!("{line}"));
+    }
+    let replay = format!(
+        "AUTHRAI_SIM_SEED={seed} cargo test -p authrai-cluster --lib sim::runs::no_seed -- --nocapture"
+    );
+    let violations = &done.violations;
+    assert!(violations.is_empty(), "seed {seed}: {violations:#?}\nreplay it: {replay}");
+    let again = run_guarded(seed, None);
+    assert!(
+        done.digest == again.digest && done.bytes == again.bytes,
+        "seed {seed} gave two runs, of {} and {} lines\nreplay it: {replay}",
+        done.lines,
+        again.lines
+    );
+    done.counts
 }
 
 #[test]
 fn what_is_broken_on_purpose_is_noticed() {
-    for mutant in [Mutant::SyncThatLies, Mutant::LeaseNotAsked, Mutant::RevokeAnsweredEarly] {
-        let caught = (1..=MUTANT_SEEDS).find_map(|seed| {
+    // Each with the seed to begin with, so that the test is short as long as runs stay the same.
+    let mutants = [
+        (Mutant::SyncThatLies, 1),
+        (Mutant::LeaseNotAsked, 1),
+        (Mutant::RevokeAnsweredEarly, 1),
+        (Mutant::WithoutRule(Rule::Expiry), 8),
+        (Mutant::WithoutRule(Rule::WaitsForBelow), 3),
+        (Mutant::WithoutRule(Rule::OfficeWait), 15),
+    ];
+    for (mutant, first) in mutants {
+        let caught = (first..first + MUTANT_SEEDS).find_map(|seed| {
             let violations = run_guarded(seed, Some(mutant)).violations;
             violations.into_iter().next().map(|violation| (seed, violation))
         });

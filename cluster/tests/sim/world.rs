@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 
 use super::disk::Disk;
 use super::network::Wires;
+use crate::lease::{Rule, Rules};
 
 #[derive(Default)]
 pub struct Shared {
@@ -14,12 +15,32 @@ pub struct Shared {
     wires: Mutex<Wires>,
     crashed: Mutex<Vec<u64>>,
     pub news: Notify,
+    rules: Mutex<Rules>,
+    counts: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Shared {
     pub fn disk(&self, node: u64) -> Disk {
         let mut disks = self.disks.lock().expect("not poisoned");
         disks.entry(node).or_insert_with(|| Disk::new(node)).clone()
+    }
+
+    /// Breaks `rule` on every node.
+    pub fn without(&self, rule: Rule) {
+        *self.rules.lock().expect("not poisoned") = Rules::without(rule);
+    }
+
+    pub fn rules(&self) -> Rules {
+        *self.rules.lock().expect("not poisoned")
+    }
+
+    /// Notes that something happened that a run should come by.
+    pub fn count(&self, what: &'static str) {
+        *self.counts().entry(what).or_default() += 1;
+    }
+
+    pub fn counts(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        self.counts.lock().expect("not poisoned")
     }
 
     pub fn wires(&self) -> MutexGuard<'_, Wires> {
