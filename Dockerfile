@@ -6,7 +6,6 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
-COPY chaos chaos
 COPY cluster cluster
 COPY src src
 COPY tests tests

@@ -86,8 +86,8 @@ pub struct Committed<R> {
     pub index: u64,
     /// What the machine answered.
     pub reply: R,
-    /// Whether it may have been applied before, in an attempt whose answer was lost. The reply may
-    /// then be what the machine says to a command that it has carried out already.
+    /// Whether it was proposed before with an unknown outcome: then `reply` may be to the second
+    /// time that it was applied.
     pub again: bool,
 }
 
