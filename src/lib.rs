@@ -14,6 +14,7 @@ pub mod config;
 pub mod dns;
 pub mod domain;
 pub mod gate;
+pub mod handover;
 pub mod limits;
 pub mod machine;
 pub mod mint;

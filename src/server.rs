@@ -29,6 +29,7 @@ use crate::{
     config::{Config, Lease, OfferedPlan, OfferedPlans, Peers},
     dns::Resolver,
     domain::{Plan, PlanLimits},
+    handover::{self, Handover, HandoverError},
     limits,
     machine::AuthMachine,
     secrets::{KeyFile, KeyFileError},
@@ -85,6 +86,9 @@ pub enum StartError {
     /// The store says no.
     #[error(transparent)]
     Store(#[from] authrai_cluster::StartError),
+    /// The key file was not handed over.
+    #[error(transparent)]
+    Handover(#[from] HandoverError),
     /// The key file says no.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
@@ -139,9 +143,29 @@ impl Server {
     pub async fn start(config: &Config, founding: Founding) -> Result<Self, StartError> {
         let listener = listen(config.listen, "listen")?;
         let address = listener.local_addr().unwrap_or(config.listen);
-        let key_file = Arc::new(open_key_file(config, &founding)?);
+        // A node that joins is given the key file with its vote, unless it has it already.
+        let without_vote = !config.peers.voter;
+        let joins = matches!(founding, Founding::Joining(_));
+        let path = &config.secrets.key_file;
+        let key_file = if path.exists() || !(joins || without_vote) {
+            Some(open_key_file(config, &founding)?)
+        } else {
+            // Without a vote a node seals nothing, and opens nothing.
+            without_vote.then(KeyFile::unkept)
+        };
         let views = Views::default();
         let node = open_store(config, &views, founding).await?;
+        let key_file = match key_file {
+            Some(key_file) => Arc::new(key_file),
+            None => match handover::fetch(&node.handle(), config.node_id, path).await {
+                Ok(key_file) => Arc::new(key_file),
+                Err(error) => {
+                    // Why it has no key file is what counts.
+                    let _ = node.shutdown().await;
+                    return Err(error.into());
+                }
+            },
+        };
         let signing_keys = config.data_dir.join(SIGNING_KEYS);
         let key_store = KeyStore::open(signing_keys, config.node_id, Arc::clone(&key_file))?;
         key_store.check()?;
@@ -158,7 +182,7 @@ impl Server {
             issuer: Arc::clone(&issuer),
             rotate_keys_every: Duration::from_secs(config.tokens.key_rotation_hours * 3600),
             audit: audit.clone(),
-            key_file,
+            key_file: Arc::clone(&key_file),
             deliverer,
             retry_schedule: config.webhooks.retry_schedule.steps_s().into(),
             resolver: Resolver::new(
@@ -202,16 +226,23 @@ impl Server {
             stopping,
             grace: Duration::from_secs(config.server.shutdown_grace_s),
         };
-        server.route(config, listener)?;
+        server.route(config, listener, key_file)?;
         Ok(server)
     }
 
     /// The API, and `/metrics` on the same address or on its own.
-    fn route(&mut self, config: &Config, listener: TcpListener) -> Result<(), StartError> {
+    fn route(
+        &mut self,
+        config: &Config,
+        listener: TcpListener,
+        key_file: Arc<KeyFile>,
+    ) -> Result<(), StartError> {
         let api = api::router(self.app.clone());
         if self.app.voter {
-            let stopping = self.stopping.clone();
-            self.app.handle.answer_with(api::Relayed::new(api.clone(), stopping));
+            let handle = self.app.handle.clone();
+            let is_voter = Box::new(move |node| handle.is_voter(node));
+            let requests = api::Relayed::new(api.clone(), self.stopping.clone());
+            self.app.handle.answer_with(Arc::new(Handover { requests, key_file, is_voter }));
         }
         let metrics = || api::metrics_router(self.app.handle.clone());
         match config.metrics.listen {

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::ProposeError;
 use crate::limits::{PROPOSALS_MAX, PROPOSALS_MAX_BYTES};
+use crate::runtime::spawn;
 
 /// Bounds on what is in flight.
 pub(crate) struct Admission {
@@ -90,8 +91,8 @@ where
         let (Some(future), Some(admitted)) = (self.future.take(), self.admitted.take()) else {
             return;
         };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
+        if tokio::runtime::Handle::try_current().is_ok() {
+            spawn(async move {
                 future.await;
                 drop(admitted);
             });

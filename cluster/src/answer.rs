@@ -3,7 +3,6 @@
 //! Who may ask what is decided here, by the asker's standing; and whatever a message claims about
 //! its sender must be what the sender's certificate says. Must not know how messages travel.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use hyper::body::Bytes;
@@ -18,6 +17,7 @@ use crate::peer::server::{Asker, Nothing, Service, Standing};
 use crate::peer::wire::{Message, Propose, ProposeAnswer, ReadIndex, ReadIndexAnswer, Rpc};
 use crate::peer::wire_members::{AskStatus, Change, Join};
 use crate::peer::wire_raft::{Append, AskVote, SnapshotHead, Transfer, TransferAnswer};
+use crate::store::disk::File;
 use crate::types::{Snapshot, SnapshotData, Vote};
 
 /// A running node, as its peers see it.
@@ -160,10 +160,10 @@ impl<M: Machine> Answers<M> {
         let writing = Writing { bytes: command.into(), everywhere, until: until(wait_ms) };
         let attempt = self.0.append(&writing, &mut Some(admitted)).await;
         written(&match attempt {
-            Attempt::Committed(Committed { index, reply }) => {
+            Attempt::Committed(Committed { index, reply, .. }) => {
                 ProposeAnswer::Committed { index, reply: M::encode_reply(&reply) }
             }
-            Attempt::NotAppended => ProposeAnswer::NotAppended,
+            Attempt::NotAppended | Attempt::Clock(_) => ProposeAnswer::NotAppended,
             Attempt::Overloaded => ProposeAnswer::Overloaded,
             Attempt::Unknown => ProposeAnswer::Unknown,
             Attempt::ReignOver(reply) => {

@@ -9,6 +9,7 @@ use openraft::SnapshotPolicy;
 
 use crate::lease;
 use crate::peer::PeerConfig;
+use crate::stamping::WallClock;
 use crate::store::identity::ClusterId;
 
 /// Where a node lives and how it behaves.
@@ -37,6 +38,8 @@ pub struct Config {
     pub peers: Option<PeerConfig>,
     /// Whether this node wants a vote once it has caught up; else it only follows, and answers.
     pub voter: bool,
+    /// Where stamps come from.
+    pub wall_clock: WallClock,
     /// How long leases last; the same on every node of a cluster.
     pub lease: lease::Params,
 }
@@ -56,6 +59,7 @@ impl Config {
             scrub_pause: Duration::from_secs(6 * 60 * 60),
             peers: None,
             voter: true,
+            wall_clock: WallClock::default(),
             lease: lease::Params::default(),
         }
     }

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::peer::wire_members::Refusal as MemberRefusal;
+use crate::stamping::ClockFault;
 
 /// What was found damaged, or written by another version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +84,16 @@ pub enum Fatal {
         index: u64,
         /// What the machine said.
         detail: String,
+    },
+    /// The cluster was raised to a level that this build of the machine does not know.
+    #[error(
+        "the cluster's machine was raised to level {level}, and this program knows levels up to {newest}; start the version that the other nodes run, or a newer one"
+    )]
+    LevelUnknown {
+        /// The cluster's.
+        level: u32,
+        /// The newest that this program knows.
+        newest: u32,
     },
     /// The machine wrote a record that differs from the one that the journal holds.
     #[error(
@@ -338,6 +349,17 @@ pub enum ProposeError {
     /// It may or may not have been appended, and may yet take effect.
     #[error("the outcome is not known")]
     OutcomeUnknown,
+    /// The cluster has not been raised to the level that the command needs. It was not appended.
+    #[error("the command needs machine level {needs}, the cluster is at {level}")]
+    AboveLevel {
+        /// What it needs.
+        needs: u32,
+        /// What the cluster is at.
+        level: u32,
+    },
+    /// The wall clock is not to be trusted. It was not appended.
+    #[error(transparent)]
+    Clock(ClockFault),
     /// The node is shutting down. It was not appended.
     #[error("the node is shutting down")]
     ShuttingDown,

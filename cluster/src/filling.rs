@@ -8,7 +8,6 @@
 
 use std::sync::Arc;
 
-use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use crate::handle::Core;
@@ -16,6 +15,7 @@ use crate::limits::{JOURNAL_CHAINS_PAGE_MAX, JOURNAL_FETCH_ANSWER_MAX, JOURNAL_F
 use crate::peer::link::Target;
 use crate::peer::wire::Rpc;
 use crate::peer::wire_journal::{AskChains, AskRecords, Chains, Records};
+use crate::runtime::spawn_blocking;
 use crate::{Machine, Record};
 
 /// Why the journal was not filled.

@@ -19,8 +19,8 @@ use crate::leasing::Acked;
 use crate::limits::FORWARD_WAIT_MAX;
 use crate::peer::link::{CallError, Lane, Target};
 use crate::peer::wire::{Message, Propose, ProposeAnswer, ReadIndex, ReadIndexAnswer, Rpc};
+use crate::stamping::ClockFault;
 use crate::types::{Command, Proposed};
-use crate::wall_clock::now_ms;
 use crate::{Machine, meters};
 
 /// What one attempt at a write came to.
@@ -30,6 +30,8 @@ pub(crate) enum Attempt<R> {
     NotAppended,
     /// Nor was it here, for the leader has too many in flight.
     Overloaded,
+    /// Nor was it here, for the leader's wall clock is not to be trusted.
+    Clock(ClockFault),
     /// It may take effect or not.
     Unknown,
     /// It took effect with this reply, but must be proposed again to be sure that every node sees
@@ -85,6 +87,7 @@ impl<M: Machine> Core<M> {
         }
         // A leader that is gone need not be waited for: what may be applied twice is proposed again.
         tokio::select! {
+            biased;
             attempt = self.forward(&leader, writing) => attempt,
             () = self.leader_changes(leader.node) => Attempt::Unknown,
         }
@@ -108,7 +111,13 @@ impl<M: Machine> Core<M> {
         Writing { bytes, everywhere, until }: &Writing,
         admitted: &mut Option<Admitted>,
     ) -> Attempt<M::Reply> {
-        let command = Command { at_ms: now_ms(), everywhere: *everywhere, bytes: bytes.clone() };
+        let at_ms = match self.stamping.stamp(self.progress.newest_ms()) {
+            Ok(at_ms) => at_ms,
+            // A node that does not lead has no say in this.
+            Err(_) if !self.is_leader() => return Attempt::NotAppended,
+            Err(fault) => return Attempt::Clock(fault),
+        };
+        let command = Command { at_ms, everywhere: *everywhere, bytes: bytes.clone() };
         let raft = self.raft.clone();
         let write = async move { raft.client_write(Proposed::Command(command)).await };
         let mut attempt = InFlight::new(write, admitted.take());
@@ -137,7 +146,7 @@ impl<M: Machine> Core<M> {
                 Err(_) => return Attempt::Unknown,
             }
         }
-        Attempt::Committed(Committed { index, reply: *reply })
+        Attempt::Committed(Committed { index, reply: *reply, again: false })
     }
 
     async fn forward(&self, leader: &Target, writing: &Writing) -> Attempt<M::Reply> {
@@ -146,7 +155,9 @@ impl<M: Machine> Core<M> {
             Propose { everywhere: *everywhere, wait_ms: wait_ms(*until), command: bytes.to_vec() };
         match self.ask(leader, Rpc::Propose, &message, *until).await {
             Ok(ProposeAnswer::Committed { index, reply }) => {
-                replied::<M>(leader, &reply, |reply| Attempt::Committed(Committed { index, reply }))
+                replied::<M>(leader, &reply, |reply| {
+                    Attempt::Committed(Committed { index, reply, again: false })
+                })
             }
             Ok(ProposeAnswer::ReignOver { reply }) => {
                 replied::<M>(leader, &reply, Attempt::ReignOver)

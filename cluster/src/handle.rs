@@ -25,6 +25,7 @@ use crate::limits::{COMMAND_MAX_BYTES, RETRY_PAUSE, RETRY_PAUSE_MAX};
 use crate::peer::link::Links;
 use crate::questions::Answerer;
 use crate::roster::Roster;
+use crate::stamping::Stamping;
 use crate::store::Store;
 use crate::store::apply::{Apply, Progress};
 use crate::store::identity::Identity;
@@ -47,6 +48,8 @@ pub(crate) struct Core<M: Machine> {
     pub scrub: Scrub,
     pub fatal: FatalCell,
     pub identity: Identity,
+    /// The newest level of rules that this build of the machine knows.
+    pub newest_level: u32,
     /// What this node wants to be to its peers.
     pub wanted: Wanted,
     /// Until a shutdown begins or the node can not go on.
@@ -55,6 +58,7 @@ pub(crate) struct Core<M: Machine> {
     pub stopping: watch::Sender<bool>,
     pub admission: Admission,
     pub leasing: Leasing,
+    pub stamping: Arc<Stamping>,
     /// None where the node has no peers.
     pub links: Option<Links>,
     /// What answers other nodes' questions, once there is something.
@@ -82,6 +86,9 @@ pub struct Committed<R> {
     pub index: u64,
     /// What the machine answered.
     pub reply: R,
+    /// Whether it was proposed before with an unknown outcome: then `reply` may be to the second
+    /// time that it was applied.
+    pub again: bool,
 }
 
 /// A way to a running node. Clones share it; they do not keep it running.
@@ -137,6 +144,10 @@ impl<M: Machine> Handle<M> {
         everywhere: bool,
         deadline: Duration,
     ) -> Result<Committed<M::Reply>, ProposeError> {
+        let (needs, level) = (M::level_of(command), self.core.roster.known().level);
+        if needs > level {
+            return Err(ProposeError::AboveLevel { needs, level });
+        }
         let bytes: Arc<[u8]> = M::encode_command(command).into();
         if bytes.len() > COMMAND_MAX_BYTES {
             let limit = COMMAND_MAX_BYTES;
@@ -154,10 +165,11 @@ impl<M: Machine> Handle<M> {
                 _ => ProposeError::ShuttingDown,
             })?;
             match self.core.write(&writing, &mut admitted).await {
-                Attempt::Committed(Committed { index, reply }) => {
+                Attempt::Committed(Committed { index, reply, .. }) => {
                     let applied = self.wait_until(index, writing.until).await;
                     applied.map_err(|_| ProposeError::OutcomeUnknown)?;
-                    return Ok(Committed { index, reply: first.unwrap_or(reply) });
+                    let again = appended && first.is_none();
+                    return Ok(Committed { index, reply: first.unwrap_or(reply), again });
                 }
                 Attempt::Unknown if !everywhere => return Err(ProposeError::OutcomeUnknown),
                 Attempt::Overloaded if !appended => return Err(ProposeError::Overloaded),
@@ -167,8 +179,12 @@ impl<M: Machine> Handle<M> {
                     appended = true;
                     first.get_or_insert(reply);
                 }
+                // Where there are other voters, one with a better clock will lead.
+                Attempt::Clock(fault) if !appended && self.core.roster.known().votes_alone() => {
+                    return Err(ProposeError::Clock(fault));
+                }
                 Attempt::Unknown => appended = true,
-                Attempt::NotAppended | Attempt::Overloaded => {}
+                Attempt::NotAppended | Attempt::Overloaded | Attempt::Clock(_) => {}
             }
             if !retry.wait(writing.until).await {
                 return Err(match appended {
@@ -226,6 +242,7 @@ impl<M: Machine> Handle<M> {
         let mut applied = self.applied_watch();
         let mut stopping = self.core.stopping.subscribe();
         let result = tokio::select! {
+            biased;
             result = timeout_at(until, applied.wait_for(|applied| *applied >= index)) => {
                 result.map(|_| ()).map_err(|_| Unavailable::Timeout)
             }
@@ -260,11 +277,21 @@ impl<M: Machine> Handle<M> {
         self.core.is_leader() && self.may_serve()
     }
 
+    /// Whether `node` has a vote, as far as this node has applied.
+    pub fn is_voter(&self, node: u64) -> bool {
+        self.core.roster.known().is_voter(node)
+    }
+
     /// Resolves when [`Handle::may_serve`] first becomes true; never, if the node can not go on
     /// before that, so wait for [`crate::Node::fatal`] beside it.
     pub async fn ready(&self) {
         // The sender lives in the core, so this cannot fail.
         let _ = self.core.ready.subscribe().wait_for(|ready| *ready).await;
+    }
+
+    /// An operator says that this node's wall clock is right as it is, though it has jumped.
+    pub fn confirm_clock(&self) {
+        self.core.stamping.confirm(self.core.progress.newest_ms());
     }
 
     /// The journal.
@@ -290,6 +317,9 @@ impl<M: Machine> Handle<M> {
             snapshot_bytes: newest.map_or(0, |(_, bytes)| bytes),
             store_bytes: core.store.size_bytes(),
             lease_left_ms: core.leasing.gate().left_ns(SystemClock.read()) / 1_000_000,
+            lease_refused: core.leasing.refused(),
+            level: core.roster.known().level,
+            newest_level: core.newest_level,
             scrub: core.scrub.report(),
         }
     }

@@ -96,6 +96,7 @@ async fn ask<M: Machine>(core: &Core<M>, seeds: &[Seed]) -> Option<JoinAnswer> {
         incarnation: core.identity.incarnation,
         address: core.wanted.address.clone(),
         voter: core.wanted.voter,
+        level: core.newest_level,
     };
     if core.is_leader() {
         return Some(core.take_in(&join).await);

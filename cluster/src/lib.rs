@@ -20,10 +20,12 @@ mod error;
 mod fatal;
 mod filling;
 mod forward;
+mod front;
 mod handle;
 mod joining;
 pub mod lease;
 mod leasing;
+mod level;
 pub mod limits;
 mod machine;
 mod members;
@@ -34,6 +36,8 @@ mod operator;
 mod peer;
 mod questions;
 mod roster;
+mod runtime;
+mod stamping;
 mod status;
 mod store;
 mod types;
@@ -41,6 +45,9 @@ mod wall_clock;
 
 #[cfg(test)]
 extern crate self as authrai_cluster;
+#[cfg(test)]
+#[path = "../tests/sim/mod.rs"]
+mod sim;
 #[cfg(test)]
 #[path = "../tests/toy/mod.rs"]
 mod toy;
@@ -55,6 +62,7 @@ pub use peer::PeerConfig;
 pub use peer::tls::{certificate_name, parse_hex as parse_cluster_id};
 pub use peer::wire_members::Refusal as MemberRefusal;
 pub use questions::{Answerer, Answering, AskError};
+pub use stamping::{ClockFault, WallClock};
 pub use status::{MemberStatus, Role, Status};
 pub use store::identity::ClusterId;
 pub use store::journal::Journal;

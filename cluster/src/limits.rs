@@ -62,6 +62,9 @@ pub const JOURNAL_READ_MAX_RECORDS: usize = 65_536;
 /// Positions that one query of the journal returns.
 pub const JOURNAL_SEQS_MAX: usize = 65_536;
 
+/// Log indexes whose digests a node remembers, to compare them with its peers'.
+pub(crate) const DIGESTS_KEPT: usize = 16_384;
+
 /// Size of a snapshot's chunks, each with its own checksum.
 pub(crate) const SNAPSHOT_CHUNK_BYTES: usize = 256 * 1024;
 

@@ -69,6 +69,25 @@ pub trait Machine: Send + Sync + 'static {
     /// every replica down at the same entry.
     fn apply(&mut self, stamp: Stamp, command: Self::Command) -> Applied<Self::Reply>;
 
+    /// The newest level of rules that this build of the machine knows; see [`Machine::at_level`].
+    fn newest_level(&self) -> u32 {
+        1
+    }
+
+    /// The least level of the cluster at which `command` may be proposed: below it, members of an
+    /// older build would not know what to make of it.
+    fn level_of(command: &Self::Command) -> u32 {
+        let _ = command;
+        1
+    }
+
+    /// From the next entry on the rules of `level` hold. Every node is told at the same entry; after
+    /// a restore, before anything is applied. What is decided in a new way is decided so only from
+    /// its level on.
+    fn at_level(&mut self, level: u32) {
+        let _ = level;
+    }
+
     /// Makes everything up to log index `index` visible to readers on this node. Called after
     /// every applied batch, before any of its proposers is answered; also for entries that carry
     /// no command (`index` then just advances), and once after a restore.

@@ -6,10 +6,12 @@
 //! arrive.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{ChangeMembers, Instant, ServerState};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::Machine;
@@ -55,6 +57,9 @@ impl<M: Machine> Core<M> {
         let known = self.roster.known();
         if known.removed.contains(&join.node) {
             return JoinAnswer::Refused(Refusal::Removed);
+        }
+        if join.level < known.level {
+            return JoinAnswer::Refused(Refusal::TooOld);
         }
         let membership = metrics.membership_config.membership();
         let wanted = Member { address: join.address.clone(), incarnation: join.incarnation };
@@ -120,6 +125,7 @@ impl<M: Machine> Core<M> {
         match change {
             Change::Remove(node) => self.remove(&metrics, node).await,
             Change::Transfer(node) => self.transfer(&metrics, node).await,
+            Change::RaiseLevel => self.raise_level().await,
         }
     }
 
@@ -217,7 +223,22 @@ impl<M: Machine> Core<M> {
             last_log_index: self.log.last_index(),
             applied_index: self.progress.published(),
             lease_left_ms: self.leasing.gate().left_ns(SystemClock.read()) / 1_000_000,
+            lease_refused: self.leasing.refused(),
+            newest_level: self.newest_level,
         }
+    }
+}
+
+/// Hands leadership over for as long as this node is not fit for it.
+pub(crate) async fn lead_only_when_fit<M: Machine>(
+    core: Arc<Core<M>>,
+    mut unfit: watch::Receiver<bool>,
+) {
+    while unfit.wait_for(|unfit| *unfit).await.is_ok() {
+        tracing::error!("this node is not fit to lead, and hands leadership over");
+        core.step_aside().await;
+        // Whoever could take over may be down at the moment.
+        let _ = timeout(TRANSFER_MAX, unfit.wait_for(|unfit| !*unfit)).await;
     }
 }
 

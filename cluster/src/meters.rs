@@ -21,14 +21,6 @@ pub(crate) fn revoke_waited(waited: Duration) {
 
 /// A request for a lease was refused, or lost if there is no reason.
 pub(crate) fn lease_refused(reason: Option<Reason>) {
-    let reason = match reason {
-        None => "unanswered",
-        Some(Reason::NotLeader) => "not_leader",
-        Some(Reason::TakingOffice) => "taking_office",
-        Some(Reason::NotMember) => "not_member",
-        Some(Reason::Lagging) => "lagging",
-        Some(Reason::NoQuorum) => "no_quorum",
-        Some(Reason::TooMany) => "too_many",
-    };
+    let reason = reason.map_or("unanswered", Reason::name);
     counter!(LEASE_REFUSALS_METRIC, "reason" => reason).increment(1);
 }

@@ -10,27 +10,27 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 
 use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::watch;
-use tokio::task;
 
 use crate::Machine;
 use crate::admission::Admission;
-use crate::answer::Answers;
 use crate::config::Config;
 use crate::error::{Fatal, StartError};
+use crate::front::Front;
 use crate::handle::{Core, Handle};
 use crate::joining::{self, Wanted};
 use crate::lease::Boot;
 use crate::leasing;
+use crate::level;
+use crate::members;
 use crate::open::{Beginning, Opened, Parts, open};
 use crate::peer::link::Links;
 use crate::peer::network::Network;
-use crate::peer::server::{self, Listening, Server};
-use crate::peer::tls::Credentials;
+use crate::runtime::{JoinHandle, Worker, spawn, spawn_blocking};
+use crate::stamping::Stamping;
 use crate::store::apply::Apply;
 use crate::store::archive;
 use crate::store::identity::{self, Identity};
@@ -45,45 +45,17 @@ pub use crate::joining::Seed;
 pub struct Node<M: Machine> {
     core: Arc<Core<M>>,
     opened: Opened,
-    scrub_thread: JoinHandle<()>,
-    archive_thread: JoinHandle<()>,
-    leasing: task::JoinHandle<()>,
-    server: Option<task::JoinHandle<()>>,
+    scrub_thread: Worker,
+    archive_thread: Worker,
+    leasing: JoinHandle<()>,
+    server: Option<JoinHandle<()>>,
     peer_address: Option<SocketAddr>,
-    tasks: Vec<task::JoinHandle<()>>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl<M: Machine> fmt::Debug for Node<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node").field("id", &self.core.identity.node).finish_non_exhaustive()
-    }
-}
-
-/// The part of a node that faces its peers, before it runs.
-struct Front {
-    credentials: Credentials,
-    listening: Listening,
-    /// What peers are told to reach it at.
-    address: String,
-}
-
-impl Front {
-    async fn new(config: &mut Config) -> Result<Option<Front>, StartError> {
-        let Some(peers) = &config.peers else { return Ok(None) };
-        let credentials = Credentials::of_node(peers, config.node_id)?;
-        let dir = || config.data_dir.clone();
-        if let Some(expected) = config.cluster_id.filter(|id| *id != credentials.cluster) {
-            return Err(StartError::ForeignCluster {
-                path: dir(),
-                found: identity::hex(&expected),
-                expected: identity::hex(&credentials.cluster),
-            });
-        }
-        let listening = server::listen(peers.listen).await?;
-        let own = listening.address.to_string();
-        let address = if peers.advertise.is_empty() { own } else { peers.advertise.clone() };
-        config.cluster_id = Some(credentials.cluster);
-        Ok(Some(Front { credentials, listening, address }))
     }
 }
 
@@ -122,15 +94,25 @@ impl<M: Machine> Node<M> {
         let front = Front::new(&mut config).await?;
         let boot = draw_boot(&dir)?;
         let opening = config.clone();
-        let parts = task::spawn_blocking(move || open(&opening, machine, beginning)).await;
+        let parts = spawn_blocking(move || open(&opening, machine, beginning)).await;
         let parts = parts.map_err(|e| {
             StartError::Fatal(Fatal::Consensus { detail: format!("opening panicked: {e}") })
         })??;
         let (opened, parts) = parts;
-        let Parts { identity, log, apply, journal, snapshots, progress, roster, fatal } = parts;
+        let Parts {
+            identity,
+            newest_level,
+            log,
+            apply,
+            journal,
+            snapshots,
+            progress,
+            roster,
+            fatal,
+        } = parts;
         let shared = log.shared.clone();
-        let links = front.as_ref().map(|f| Links::new(f.credentials.clone(), identity.incarnation));
-        let address = front.as_ref().map_or_else(String::new, |front| front.address.clone());
+        let links = front.as_ref().map(|front| front.links(identity.incarnation));
+        let address = front.as_ref().map_or_else(String::new, Front::address);
         let started = start_raft(
             &config,
             identity,
@@ -147,7 +129,7 @@ impl<M: Machine> Node<M> {
             Err(error) => {
                 let reason = fatal.get().map_or(error, |f| StartError::fatal(&dir, f));
                 // What went wrong matters more than whether closing went well.
-                let _ = task::spawn_blocking(move || opened.close()).await;
+                let _ = opened.close().await;
                 return Err(reason);
             }
         };
@@ -156,6 +138,8 @@ impl<M: Machine> Node<M> {
         let (scrub, scrub_thread) = Scrub::spawn(&journal, pace);
         let archive_thread = archive::spawn(&journal, opened.writer());
         let ready = Arc::new(watch::Sender::new(false));
+        let unfit = Arc::new(watch::Sender::new(false));
+        let stamping = Arc::new(Stamping::new(config.wall_clock.clone()));
         let (leasing, leasing_task) = leasing::spawn(leasing::Parts {
             node: identity.node,
             boot,
@@ -164,6 +148,8 @@ impl<M: Machine> Node<M> {
             progress: progress.clone(),
             roster: roster.clone(),
             links: links.clone(),
+            stamping: stamping.clone(),
+            unfit: unfit.clone(),
             ready: ready.clone(),
         });
         let core = Arc::new(Core {
@@ -177,23 +163,27 @@ impl<M: Machine> Node<M> {
             scrub,
             fatal,
             identity,
+            newest_level,
             wanted: Wanted { address, voter: config.voter },
             serving: AtomicBool::new(true),
             ready,
             stopping: watch::Sender::new(false),
             admission: Admission::new(),
             leasing,
+            stamping,
             links,
             answerer: Mutex::default(),
             changes: tokio::sync::Mutex::new(()),
         });
-        let peer_address = front.as_ref().map(|front| front.listening.address);
-        let server = front.map(|front| serve(front, &core, &config));
+        let peer_address = front.as_ref().and_then(Front::listens_at);
+        let server = front.map(|front| front.serve(&core, &config));
         let tasks = vec![
-            task::spawn(stop_serving_on_fatal(core.clone())),
-            task::spawn(watch_consensus(core.clone())),
-            task::spawn(snapshot_by_bytes(core.clone(), config.snapshot_every_bytes)),
-            task::spawn(joining::keep_known(core.clone(), seeds)),
+            spawn(stop_serving_on_fatal(core.clone())),
+            spawn(watch_consensus(core.clone())),
+            spawn(snapshot_by_bytes(core.clone(), config.snapshot_every_bytes)),
+            spawn(joining::keep_known(core.clone(), seeds)),
+            spawn(level::raise_alone(core.clone())),
+            spawn(members::lead_only_when_fit(core.clone(), unfit.subscribe())),
         ];
         let leasing = leasing_task;
         Ok(Node {
@@ -251,34 +241,11 @@ impl<M: Machine> Node<M> {
         }
         core.scrub.stop();
         core.journal.bell.stop();
-        let closed = task::spawn_blocking(move || {
-            let closed = opened.close();
-            if scrub_thread.join().is_err() {
-                tracing::error!("the background check panicked");
-            }
-            if archive_thread.join().is_err() {
-                tracing::error!("the journal's archive panicked");
-            }
-            closed
-        });
-        let closed = closed.await.unwrap_or(Err(Fatal::Closed));
+        let closed = opened.close().await;
+        scrub_thread.ended("the background check").await;
+        archive_thread.ended("the journal's archive").await;
         core.fatal.get().map_or(closed, Err)
     }
-}
-
-fn serve<M: Machine>(front: Front, core: &Arc<Core<M>>, config: &Config) -> task::JoinHandle<()> {
-    let Front { credentials, listening, .. } = front;
-    server::serve(
-        listening,
-        Server {
-            credentials,
-            own: core.identity.incarnation,
-            roster: core.roster.clone(),
-            service: Answers(core.clone()),
-            incoming: config.data_dir.join("snapshots").join("incoming"),
-            stopping: core.stopping.subscribe(),
-        },
-    )
 }
 
 /// How the engine starts.

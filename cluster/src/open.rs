@@ -5,7 +5,6 @@
 //! they run.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use crate::Machine;
 use crate::backup;
@@ -13,9 +12,11 @@ use crate::config::Config;
 use crate::error::{Fatal, StartError, What};
 use crate::fatal::FatalCell;
 use crate::roster::Roster;
+use crate::runtime::{Worker, spawn_blocking};
 use crate::store::apply::{Apply, Progress};
 use crate::store::identity::{self, Fresh, Identity};
 use crate::store::journal::JournalShared;
+use crate::store::levels;
 use crate::store::log::{Log, LogShared};
 use crate::store::segments::Segments;
 use crate::store::snapshot::Snapshots;
@@ -27,7 +28,7 @@ use crate::types::LogId;
 pub(crate) struct Opened {
     pub store: Arc<Store>,
     writer: WriterHandle,
-    writer_thread: JoinHandle<()>,
+    writer_thread: Worker,
     /// Let go of last.
     _dir: DataDir,
 }
@@ -38,16 +39,20 @@ impl Opened {
         self.writer.clone()
     }
 
-    /// Makes everything durable and lets go of the directory. Blocks.
-    pub(crate) fn close(self) -> Result<(), Fatal> {
+    /// Makes everything durable and lets go of the directory.
+    pub(crate) async fn close(self) -> Result<(), Fatal> {
         let (done, result) = tokio::sync::oneshot::channel();
         self.writer.send(Job::Barrier(done));
         self.writer.send(Job::Stop);
-        if self.writer_thread.join().is_err() {
-            tracing::error!("the writer panicked");
+        self.writer_thread.ended("the writer").await;
+        let closing = spawn_blocking(move || {
+            self.store.close();
+            drop(self._dir);
+        });
+        if closing.await.is_err() {
+            tracing::error!("closing the store panicked");
         }
-        self.store.close();
-        result.blocking_recv().unwrap_or(Err(Fatal::Closed))
+        result.await.unwrap_or(Err(Fatal::Closed))
     }
 }
 
@@ -65,6 +70,7 @@ pub(crate) enum Beginning {
 /// Everything that a node is made of, before it runs.
 pub(crate) struct Parts<M: Machine> {
     pub identity: Identity,
+    pub newest_level: u32,
     pub log: Log,
     pub apply: Apply<M>,
     pub journal: Arc<JournalShared>,
@@ -106,7 +112,7 @@ fn assemble<M: Machine>(
     store: &Arc<Store>,
     machine: M,
     beginning: Beginning,
-) -> Result<(Parts<M>, JoinHandle<()>), StartError> {
+) -> Result<(Parts<M>, Worker), StartError> {
     let path = &config.data_dir;
     let named = |e| StartError::fatal(path, e);
     let fatal = FatalCell::new();
@@ -116,6 +122,10 @@ fn assemble<M: Machine>(
         joined: beginning == Beginning::Join,
     };
     let identity = identity::check_or_write(path, store, fresh)?;
+    let (level, newest_level) = (levels::read(store).map_err(named)?, machine.newest_level());
+    if level > newest_level {
+        return Err(named(Fatal::LevelUnknown { level, newest: newest_level }));
+    }
     let snapshots = Arc::new(Snapshots::open(path, identity.cluster)?);
     let (shared, mark) = LogShared::open(path, store.clone(), fatal.clone())?;
     let shared = Arc::new(shared);
@@ -137,13 +147,15 @@ fn assemble<M: Machine>(
         fatal.clone(),
     );
     if let Err(e) = apply.restore_newest() {
+        // It is idle, and why the restore failed is what matters.
         writer.send(Job::Stop);
-        // Why the restore failed matters, not how the idle writer ended.
-        let _ = thread.join();
         return Err(named(e));
     }
     let log = Log { shared, writer };
-    Ok((Parts { identity, log, apply, journal, snapshots, progress, roster, fatal }, thread))
+    Ok((
+        Parts { identity, newest_level, log, apply, journal, snapshots, progress, roster, fatal },
+        thread,
+    ))
 }
 
 /// Checks that log and snapshot together hold everything that is known to be committed.

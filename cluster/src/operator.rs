@@ -52,6 +52,8 @@ impl<M: Machine> Handle<M> {
                 last_log_index: said.map(|said| said.last_log_index),
                 applied_index: said.map(|said| said.applied_index),
                 lease_left_ms: said.map(|said| said.lease_left_ms),
+                lease_refused: said.and_then(|said| said.lease_refused),
+                newest_level: said.map(|said| said.newest_level),
             });
         }
         members.sort_by_key(|member| member.id);
@@ -72,6 +74,14 @@ impl<M: Machine> Handle<M> {
     /// Makes `node` the leader.
     pub async fn transfer_leader(&self, node: u64, deadline: Duration) -> Result<(), MemberError> {
         self.change(Change::Transfer(node), deadline).await
+    }
+
+    /// Raises the cluster to the newest level that every member knows, and gives it.
+    pub async fn raise_level(&self, deadline: Duration) -> Result<u32, MemberError> {
+        self.change(Change::RaiseLevel, deadline).await?;
+        // What the leader has applied, this node may still have to.
+        let _ = self.read_index(deadline).await;
+        Ok(self.core().roster.known().level)
     }
 
     async fn change(&self, change: Change, deadline: Duration) -> Result<(), MemberError> {
@@ -111,6 +121,7 @@ impl<M: Machine> Handle<M> {
             Change::Transfer(node) => {
                 core.raft.metrics().borrow_watched().current_leader == Some(node)
             }
+            Change::RaiseLevel => false,
         }
     }
 }

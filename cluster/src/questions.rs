@@ -20,6 +20,7 @@ use crate::peer::link::{CallError, Links, Target};
 use crate::peer::server::Nothing;
 use crate::peer::wire::Rpc;
 use crate::peer::wire_questions::{Question, QuestionAnswer};
+use crate::runtime::spawn;
 
 /// An answer on its way; `None` if the question was not looked at, so that another node may be
 /// asked.
@@ -111,7 +112,7 @@ impl<M: Machine> Core<M> {
             return Ok(QuestionAnswer::NotTaken);
         };
         // In a task of its own: what was begun is finished, also when the asker has gone.
-        let answering = tokio::spawn(answerer.answer(from, bytes));
+        let answering = spawn(answerer.answer(from, bytes));
         match timeout_at(until(wait_ms), answering).await {
             Ok(Ok(None)) => Ok(QuestionAnswer::NotTaken),
             Ok(Ok(Some(answer))) => Ok(QuestionAnswer::Answered(answer)),

@@ -1,4 +1,5 @@
-//! Who belongs to the cluster, as far as this node has applied: the members, and whoever was one.
+//! Who belongs to the cluster, as far as this node has applied: the members, and whoever was one;
+//! and by which level of rules they decide.
 //!
 //! An id that has left the membership never comes back: a new node that took it over could speak
 //! for what the old one promised. So the ids that left are kept, replicated like the membership
@@ -10,15 +11,25 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::level;
 use crate::types::{Member, StoredMembership};
 
 /// The membership at one log index.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Known {
     /// The membership that was applied last.
     pub membership: StoredMembership,
     /// Ids that were members once and are no more.
     pub removed: BTreeSet<u64>,
+    /// Which of the machine's rules hold.
+    pub level: u32,
+}
+
+impl Default for Known {
+    fn default() -> Known {
+        let (membership, removed) = Default::default();
+        Known { membership, removed, level: level::FIRST }
+    }
 }
 
 impl Known {
@@ -28,6 +39,11 @@ impl Known {
 
     pub(crate) fn is_voter(&self, node: u64) -> bool {
         self.membership.membership().voter_ids().any(|voter| voter == node)
+    }
+
+    /// Whether only one node has a vote.
+    pub(crate) fn votes_alone(&self) -> bool {
+        self.membership.membership().voter_ids().count() == 1
     }
 
     /// Voters and learners.
@@ -42,7 +58,7 @@ impl Known {
 
     /// After the entry that holds `membership`.
     fn then(&self, membership: StoredMembership) -> Known {
-        let mut next = Known { membership, removed: self.removed.clone() };
+        let mut next = Known { membership, ..self.clone() };
         let ids = next.ids();
         next.removed.extend(self.ids().difference(&ids));
         next
@@ -63,6 +79,11 @@ impl Roster {
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Known>> {
         self.0.subscribe()
+    }
+
+    /// The entry that raises the machine to `level` has been applied.
+    pub(crate) fn raised(&self, level: u32) {
+        self.0.send_modify(|known| *known = Arc::new(Known { level, ..(**known).clone() }));
     }
 
     /// An entry that holds `membership` has been applied.

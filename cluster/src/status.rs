@@ -2,6 +2,7 @@
 
 use openraft::ServerState;
 
+use crate::lease::Reason;
 use crate::store::identity::{ClusterId, hex};
 use crate::store::scrub::ScrubReport;
 
@@ -59,6 +60,12 @@ pub struct Status {
     pub store_bytes: u64,
     /// What is left of this node's lease, milliseconds; 0 while it has none.
     pub lease_left_ms: u64,
+    /// Why its last request for a lease was refused; none if it was granted.
+    pub lease_refused: Option<Reason>,
+    /// Which of the machine's rules hold.
+    pub level: u32,
+    /// The newest level of rules that this node's build knows.
+    pub newest_level: u32,
     /// What the background check of the journal has found.
     pub scrub: ScrubReport,
 }
@@ -89,4 +96,8 @@ pub struct MemberStatus {
     pub applied_index: Option<u64>,
     /// What is left of its lease, milliseconds; 0 while it has none.
     pub lease_left_ms: Option<u64>,
+    /// Why its last request for a lease was refused; none if it was granted.
+    pub lease_refused: Option<Reason>,
+    /// The newest level of rules that its build knows.
+    pub newest_level: Option<u32>,
 }

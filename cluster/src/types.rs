@@ -5,12 +5,12 @@
 
 use std::any::Any;
 use std::fmt;
-use std::fs::File;
 use std::sync::Arc;
 
 use openraft::alias;
 
 use crate::lease::Boot;
+use crate::store::disk::File;
 
 /// What is proposed: a command of the machine's, or an entry of this crate's own.
 #[derive(Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub(crate) enum Proposed {
         /// The leader's process.
         boot: Boot,
     },
+    /// The machine's rules of this level hold from here on.
+    Level(u32),
 }
 
 /// A command on its way through the log.
@@ -44,6 +46,7 @@ impl fmt::Debug for Proposed {
                 write!(f, "Proposed({} bytes at {})", command.bytes.len(), command.at_ms)
             }
             Proposed::Barrier { term, .. } => write!(f, "Proposed(barrier of term {term})"),
+            Proposed::Level(level) => write!(f, "Proposed(level {level})"),
         }
     }
 }
@@ -86,6 +89,7 @@ openraft::declare_raft_types!(
         R = Outcome,
         NodeId = u64,
         Node = Member,
+        AsyncRuntime = crate::runtime::Engine,
 );
 
 pub(crate) type Entry = alias::EntryOf<TypeConfig>;

@@ -102,6 +102,14 @@ impl From<ProposeError> for CommandError {
             ProposeError::TooLarge { bytes, limit } => Self::TooLarge { bytes, limit },
             ProposeError::Overloaded => Self::Overloaded,
             ProposeError::NoQuorum => Self::NoQuorum,
+            ProposeError::Clock(_) => Self::NotReady(
+                "its wall clock has jumped, and a wrong one would let everything expire for good; put \
+                 it right, or say that it is with `authrai cluster confirm-clock`",
+            ),
+            ProposeError::AboveLevel { .. } => Self::NotReady(
+                "the cluster has not been raised to the level that this needs; an operator does \
+                 that once every node is upgraded, with `authrai cluster raise-level`",
+            ),
             ProposeError::OutcomeUnknown => Self::OutcomeUnknown,
             ProposeError::ShuttingDown => Self::ShuttingDown,
             ProposeError::Fatal(fatal) => Self::Failed(fatal.to_string()),

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{Call, CommandError, Done, Once};
 use crate::{
-    domain::{Action, Answered, Command, IdempotencyClaim, Outcome},
+    domain::{Action, Actor, Answered, Command, IdempotencyClaim, Outcome, Refusal, Reply},
     limits,
     machine::AuthMachine,
 };
@@ -84,6 +84,7 @@ impl Proposals {
         let Call { actor, request_id, once } = call;
         let idempotency = once.as_ref().map(|once| once.claim(shown.as_ref()));
         let own_seal = idempotency.as_ref().map(|claim| claim.sealed.clone()).unwrap_or_default();
+        let deleting = Deleting::of(&actor, &action);
         let command = Command { actor, request_id, action, idempotency };
         let deadline = Duration::from_millis(limits::PROPOSAL_DEADLINE_MS);
         let committed = if command.action.must_be_seen_everywhere() {
@@ -92,7 +93,7 @@ impl Proposals {
             self.handle.propose(command, deadline).await?
         };
         let index = committed.index;
-        match committed.reply {
+        match first_reply(&deleting, committed.again, committed.reply) {
             Ok(Outcome::Replayed(answered)) => {
                 // A command that was applied twice, because its fate was not known, meets itself;
                 // no two seals are alike.
@@ -103,6 +104,47 @@ impl Proposals {
             Ok(Outcome::Refused(refusal)) | Err(refusal) => Err(CommandError::Refused(refusal)),
             Ok(outcome) => Ok(Done { index, value: (outcome, shown), replayed: false }),
         }
+    }
+}
+
+/// What a command deletes, as far as it matters to a second time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deleting {
+    Nothing,
+    Something,
+    /// The key that the command is authorised by.
+    OwnKey,
+}
+
+impl Deleting {
+    fn of(actor: &Actor, action: &Action) -> Self {
+        match (action, actor) {
+            (Action::DeleteApiKey(id), Actor::ApiKey(own)) if id == own => Self::OwnKey,
+            (Action::DeleteOperatorKey(id), Actor::Operator(own)) if id == own => Self::OwnKey,
+            (
+                Action::DeleteApiKey(_)
+                | Action::DeleteOperatorKey(_)
+                | Action::DeletePolicy(_)
+                | Action::DeleteWebhook(_)
+                | Action::DeleteDomain(_),
+                _,
+            ) => Self::Something,
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// What a command came to where it may have been applied twice, because its outcome was unknown at
+/// first: what is gone the second time was deleted the first.
+fn first_reply(deleting: &Deleting, again: bool, reply: Reply) -> Reply {
+    match (deleting, reply) {
+        (Deleting::Something | Deleting::OwnKey, Err(Refusal::NotFound(_)))
+        | (Deleting::OwnKey, Err(Refusal::CallerUnknown(())))
+            if again =>
+        {
+            Ok(Outcome::Deleted(()))
+        }
+        (_, reply) => reply,
     }
 }
 
@@ -131,4 +173,36 @@ fn replay(
     let text =
         opened.and_then(|bytes| Some(Zeroizing::new(std::str::from_utf8(&bytes).ok()?.to_owned())));
     text.map(|shown| (outcome, Some(shown))).ok_or(CommandError::Unrecoverable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ApiKeyId, Kind, OperatorKeyId, PolicyId};
+
+    #[test]
+    fn what_a_node_proposed_twice_is_answered_as_the_first_time() {
+        let (own, other) = (ApiKeyId([1; 16]), ApiKeyId([2; 16]));
+        let (key, operator) = (Actor::ApiKey(own), Actor::Operator(OperatorKeyId([3; 16])));
+        let delete = Action::DeleteApiKey;
+        let gone = || Err(Refusal::NotFound(Kind::ApiKey(())));
+        let dead = || Err(Refusal::CallerUnknown(()));
+        let deleted = || Ok(Outcome::Deleted(()));
+        let rows = [
+            (&key, delete(other), true, gone(), deleted()),
+            (&key, delete(own), true, dead(), deleted()),
+            (&key, Action::DeletePolicy(PolicyId([1; 16])), true, gone(), deleted()),
+            (&operator, Action::DeleteOperatorKey(OperatorKeyId([3; 16])), true, dead(), deleted()),
+            // Proposed once, it is what it is.
+            (&key, delete(other), false, gone(), gone()),
+            (&key, delete(own), false, dead(), dead()),
+            // Its caller died by another hand.
+            (&key, delete(other), true, dead(), dead()),
+            (&key, Action::Tick(()), true, gone(), gone()),
+        ];
+        for (actor, action, again, reply, expected) in rows {
+            let got = first_reply(&Deleting::of(actor, &action), again, reply);
+            assert_eq!(got, expected, "{action:?} {again}");
+        }
+    }
 }

@@ -22,12 +22,14 @@ use super::{
     wire::{
         Deleted,
         cluster::{
-            ChangedMember, Cluster, CreateOperatorKey, OperatorKey, SigningKey, TransferLeader,
+            ChangedMember, Cluster, ClusterLevel, ConfirmedClock, CreateOperatorKey, OperatorKey,
+            SigningKey, TransferLeader,
         },
     },
 };
 use crate::{
     actors::Done,
+    clock,
     domain::{self, Action, OperatorKeyId, Outcome, SigningKeyId},
     limits,
 };
@@ -37,6 +39,8 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(status))
         .routes(routes!(remove_node))
         .routes(routes!(transfer_leader))
+        .routes(routes!(raise_level))
+        .routes(routes!(confirm_clock))
         .routes(routes!(list_keys))
         .routes(routes!(rotate_key))
         .routes(routes!(revoke_key))
@@ -101,6 +105,39 @@ async fn transfer_leader(
     changed(&app, node_id).await
 }
 
+/// Raise the cluster to a new level
+///
+/// After an upgrade of every node: what the new version decides in a new way holds from then on, and
+/// a node of the version before no longer starts. Until then one can go back. The level is the
+/// newest that every member knows; each of them must answer. Asked again it does no harm.
+#[utoipa::path(
+    post, path = "/cluster/level", tag = "Cluster", operation_id = "raiseLevel",
+    responses((status = 200, description = "The level that holds.", body = ClusterLevel)),
+    security(("operator_key" = [])),
+)]
+async fn raise_level(_: Operator, State(app): State<App>) -> Answer<Written<ClusterLevel>> {
+    let raised = app.handle.raise_level(change_within()).await;
+    let level = raised.map_err(|error| level_not_raised(&error))?;
+    let index = app.handle.applied_index();
+    Ok(Written::ok(Done { index, value: ClusterLevel { level }, replayed: false }))
+}
+
+/// Confirm a node's clock
+///
+/// The clock of the node that is asked, which has jumped: it is right as it is now. Where other
+/// nodes have a vote they settle that among themselves; a cluster of one takes no writes until it is
+/// told, or until the clock is back.
+#[utoipa::path(
+    post, path = "/cluster/clock", tag = "Cluster", operation_id = "confirmClock",
+    responses((status = 200, description = "The clock counts.", body = ConfirmedClock)),
+    security(("operator_key" = [])),
+)]
+async fn confirm_clock(operator: Operator, State(app): State<App>) -> Json<ConfirmedClock> {
+    tracing::warn!(operator = %operator.key.id, "an operator confirms the wall clock");
+    app.handle.confirm_clock();
+    Json(ConfirmedClock::at(clock::now_ms()))
+}
+
 /// The answer once a change is done. Its place in the log is the leader's to tell: this node may
 /// not have applied it yet, and one that was removed just now never will.
 async fn changed(app: &App, node_id: u64) -> Answer<Written<ChangedMember>> {
@@ -128,8 +165,23 @@ fn not_changed(error: &MemberError, node: u64) -> Problem {
                 "Node {node}: {refusal}. Nothing was changed; GET /v1/cluster shows the members."
             ),
         ),
+        other => not_done(other),
+    }
+}
+
+fn level_not_raised(error: &MemberError) -> Problem {
+    match error {
+        MemberError::Refused(refusal) => {
+            Problem::new(Code::CONFLICT, format!("The level was not raised: {refusal}."))
+        }
+        other => not_done(other),
+    }
+}
+
+fn not_done(error: &MemberError) -> Problem {
+    match error {
         MemberError::ShuttingDown => shutting_down(),
-        MemberError::NoQuorum | MemberError::Fatal(_) => Problem::new(
+        _ => Problem::new(
             Code::NO_QUORUM,
             "No leader did it in time. It may yet happen: look at GET /v1/cluster, and ask again; \
              asking twice does no harm.",

@@ -27,7 +27,7 @@ use super::{
     reply::LOG_INDEX,
     request::{RequestId, X_REQUEST_ID, in_due_form, internal_error},
 };
-use crate::{codec, limits};
+use crate::{codec, handover::PASSED_ON, limits};
 
 /// A request, or an answer, without its body.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,11 @@ struct Head {
     /// Of an answer: its status.
     status: u16,
     headers: Vec<(String, Vec<u8>)>,
+}
+
+/// A request as the other nodes take it.
+fn question(head: &Head, body: &[u8]) -> Vec<u8> {
+    [&[PASSED_ON], joined(head, body).as_slice()].concat()
 }
 
 /// On its way it is the length of the head (u32, big-endian), the head, and the body.
@@ -119,7 +124,7 @@ async fn passed_on(app: &App, request: Request, id: &RequestId) -> Result<Respon
         headers: written(&parts.headers),
     };
     let within = Duration::from_secs(limits::REQUEST_TIMEOUT_S);
-    let answer = app.handle.ask_a_voter(joined(&head, &body), within).await;
+    let answer = app.handle.ask_a_voter(question(&head, &body), within).await;
     let answer = answer.map_err(|error| match error {
         AskError::NotTaken => Problem::new(
             Code::NO_QUORUM,

@@ -172,6 +172,10 @@ schemas! {
     NodeRole = words(["learner", "follower", "candidate", "leader", "stopped"]);
     /// What a restore can suspend.
     SuspendedKind = words(["api_key", "agent"]);
+    /// Why a node was refused a lease.
+    LeaseRefusal = words([
+        "not_leader", "taking_office", "not_member", "lagging", "no_quorum", "too_many", "diverged",
+    ]);
     /// What a signing key may do.
     SigningKeyStatus = words(["active", "retired", "revoked"]);
     /// An agent's id.

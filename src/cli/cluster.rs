@@ -27,8 +27,8 @@ pub enum Command {
     Certs(Certs),
     /// Join a cluster as a new node, and serve as one
     #[command(after_help = "\
-The node needs a number and a certificate of its own, and the cluster's key file at \
-secrets.key_file. Once it has joined, `authrai serve` starts it again.
+The node needs a number and a certificate of its own; the key file is handed over by a member. Once \
+it has joined, `authrai serve` starts it again.
 
 Example:
   authrai cluster join --config node-2.toml 1@10.0.0.1:7600")]
@@ -42,6 +42,12 @@ Example:
     /// Make a node the leader
     #[command(after_help = OPERATOR_KEY)]
     TransferLeader(operator::Member),
+    /// After an upgrade of every node: let what the new version decides anew hold
+    #[command(after_help = OPERATOR_KEY)]
+    RaiseLevel(operator::Asked),
+    /// Say that the clock of a node is right, though it has jumped
+    #[command(after_help = OPERATOR_KEY)]
+    ConfirmClock(operator::Asked),
 }
 
 const OPERATOR_KEY: &str = "\
@@ -92,6 +98,8 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Status(args) => operator::status(args).await,
         Command::Remove(args) => operator::remove(args).await,
         Command::TransferLeader(args) => operator::transfer_leader(args).await,
+        Command::RaiseLevel(args) => operator::raise_level(args).await,
+        Command::ConfirmClock(args) => operator::confirm_clock(args).await,
     }
 }
 

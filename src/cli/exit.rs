@@ -68,7 +68,7 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         use authrai_cluster::StartError as Store;
         let exit = match &error {
-            StartError::Listen { .. } => Exit::Unavailable,
+            StartError::Listen { .. } | StartError::Handover(_) => Exit::Unavailable,
             StartError::DataDir { .. } => Exit::CannotCreate,
             StartError::KeyFile(_) | StartError::Peers { .. } | StartError::Lease(_) => {
                 Exit::Config

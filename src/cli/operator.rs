@@ -1,5 +1,5 @@
-//! `authrai cluster status`, `remove` and `transfer-leader`: what an operator asks a running node
-//! for, over its API.
+//! `authrai cluster status`, `remove`, `transfer-leader` and `raise-level`: what an operator asks a
+//! running node for, over its API.
 //!
 //! Must not know more of the answers than it prints.
 
@@ -50,6 +50,13 @@ pub struct Member {
     target: Target,
 }
 
+/// `authrai cluster raise-level` and `confirm-clock`
+#[derive(Debug, Args)]
+pub struct Asked {
+    #[command(flatten)]
+    target: Target,
+}
+
 /// Prints what the members say of themselves.
 ///
 /// # Errors
@@ -60,10 +67,11 @@ pub async fn status(status: Status) -> Result<(), Failure> {
         return print(&format!("{answer:#}\n"));
     }
     let mut out = format!(
-        "cluster {}, term {}, leader {}\n\n{:>5}  {:<10} {:<6} {:>10} {:>8} {:>9}  {}\n",
+        "cluster {}, term {}, leader {}, level {}\n\n{:>5}  {:<10} {:<6} {:>10} {:>8} {:>9}  {}\n",
         text(&answer["cluster_id"]),
         text(&answer["term"]),
         text(&answer["leader"]),
+        text(&answer["level"]),
         "node",
         "role",
         "vote",
@@ -83,6 +91,9 @@ pub async fn status(status: Status) -> Result<(), Failure> {
             text(&member["lease_left_ms"]),
             text(&member["address"]),
         ));
+        if let Some(why) = member["lease_refused"].as_str() {
+            out.push_str(&format!("{:>5}  no lease: {why}\n", ""));
+        }
     }
     let restored = &answer["restored"];
     if !restored.is_null() {
@@ -118,6 +129,24 @@ pub async fn transfer_leader(member: Member) -> Result<(), Failure> {
     print(&format!("Node {node} leads.\n"))
 }
 
+/// Raises the cluster to the newest level that every member knows.
+///
+/// # Errors
+/// If a member does not answer, or it was not done in time.
+pub async fn raise_level(Asked { target }: Asked) -> Result<(), Failure> {
+    let answer = ask(target, Method::POST, "/v1/cluster/level", None).await?;
+    print(&format!("The cluster is at level {}.\n", text(&answer["level"])))
+}
+
+/// Says that the clock of the node that is asked is right.
+///
+/// # Errors
+/// If the node does not answer.
+pub async fn confirm_clock(Asked { target }: Asked) -> Result<(), Failure> {
+    let answer = ask(target, Method::POST, "/v1/cluster/clock", None).await?;
+    print(&format!("The node's clock counts; it says {}.\n", text(&answer["now"])))
+}
+
 /// What did not say anything is a dash.
 pub(super) fn text(value: &Value) -> String {
     match value {
@@ -133,16 +162,16 @@ async fn ask(
     path: &str,
     body: Option<Value>,
 ) -> Result<Value, Failure> {
-    Asked::of(target)?.json(method, path, body).await
+    AskedNode::of(target)?.json(method, path, body).await
 }
 
 /// A node, and the key that it is asked with.
-pub(super) struct Asked {
+pub(super) struct AskedNode {
     url: String,
     key: SecretString,
 }
 
-impl Asked {
+impl AskedNode {
     /// The node that `target` names.
     ///
     /// # Errors
@@ -202,7 +231,7 @@ impl Asked {
     /// The same, of an answer that is not large.
     ///
     /// # Errors
-    /// As [`Asked::send`].
+    /// As [`AskedNode::send`].
     pub(super) async fn json(
         &self,
         method: Method,

@@ -107,9 +107,30 @@ impl KeyFile {
         Ok(keys)
     }
 
+    /// A new key that is nowhere kept, for who has nothing to seal.
+    pub fn unkept() -> Self {
+        Self { keys: BTreeMap::from([(1, random())]) }
+    }
+
     /// Reads a file, which nobody but its owner may be able to read or change.
     pub fn load(path: &Path) -> Result<Self, KeyFileError> {
-        let text = read_private(path)?;
+        Self::read(path, &read_private(path)?)
+    }
+
+    /// Keeps what another node has handed over, as a new file.
+    pub fn keep(path: &Path, text: &[u8]) -> Result<Self, KeyFileError> {
+        let text = std::str::from_utf8(text);
+        let text = text.map_err(|_| KeyFileError::NotAKeyFile(path.to_owned()))?;
+        let keys = Self::read(path, text)?;
+        let unwritable = |source| KeyFileError::Unwritable { path: path.to_owned(), source };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(unwritable)?;
+        }
+        keys.write(path).map_err(unwritable)?;
+        Ok(keys)
+    }
+
+    fn read(path: &Path, text: &str) -> Result<Self, KeyFileError> {
         let mut lines = text.lines();
         if lines.next() != Some(FIRST_LINE) {
             return Err(KeyFileError::NotAKeyFile(path.to_owned()));
@@ -177,7 +198,8 @@ impl KeyFile {
         File::open(folder)?.sync_all()
     }
 
-    fn text(&self) -> Zeroizing<String> {
+    /// The text of the file: for its owner, and for a node that joins.
+    pub fn text(&self) -> Zeroizing<String> {
         // Whole from the start: a string that grew would leave copies behind.
         let mut text = Zeroizing::new(String::with_capacity(32 + 96 * self.keys.len()));
         text.push_str(FIRST_LINE);

@@ -1,6 +1,15 @@
 //! `scripts/cluster`: three processes on this machine, one API, a leader that is killed.
 
-use std::{net::TcpListener, path::Path, process::Command};
+use std::{
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -98,8 +107,12 @@ impl Ports {
 }
 
 fn kill(written: &Value, node: usize) {
+    signal(written, node, "-9");
+}
+
+fn signal(written: &Value, node: usize, signal: &str) {
     // The shell's own: a bare Debian has no other.
-    let kill = format!("kill -9 {}", written["nodes"][node]["pid"]);
+    let kill = format!("kill {signal} {}", written["nodes"][node]["pid"]);
     assert!(Command::new("bash").args(["-c", &kill]).status().expect("bash runs").success());
 }
 
@@ -131,6 +144,19 @@ async fn a_cluster_of_processes_serves_on_when_its_leader_is_killed() {
     let api: Vec<_> = (0..3).map(|node| caller(&written, node, "api_key")).collect();
     let operator: Vec<_> = (0..3).map(|node| caller(&written, node, "operator_key")).collect();
 
+    // Whoever has a vote was given the key file, for its eyes only.
+    let key_file = |node: u8| dir.path().join(format!("node-{node}/secrets.key"));
+    let keys = std::fs::read(key_file(1)).expect("it is there");
+    for node in 2..=3 {
+        assert!(std::fs::read(key_file(node)).expect("it is there") == keys, "node {node}");
+        let mode = std::fs::metadata(key_file(node)).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600, "node {node}");
+        let log = std::fs::read_to_string(dir.path().join(format!("node-{node}.log")));
+        let secret = std::str::from_utf8(&keys).expect("text").lines().nth(1).expect("a key");
+        let secret = secret.split(' ').nth(1).expect("a key");
+        assert!(!log.expect("it is there").contains(secret), "node {node} tells");
+    }
+
     // What one node answered, every other knows, however far behind it is.
     for n in 0..20 {
         let agent = api[n % 3].agent("seen at once").await;
@@ -139,6 +165,7 @@ async fn a_cluster_of_processes_serves_on_when_its_leader_is_killed() {
         api[(n + 2) % 3].token(&agent, &["db.read"]).await;
     }
 
+    // Issued at one node, known at every other.
     let agent = api[1].agent("a").await;
     let (token, id) = api[2].token(&agent, &["db.read"]).await;
     for node in &api {
@@ -236,6 +263,9 @@ async fn a_node_without_a_vote_verifies_exactly_and_passes_writes_on() {
     let learner = members.as_array().and_then(|all| all.last()).expect("four members");
     assert_eq!((&learner["voter"], &learner["role"]), (&json!(false), &json!("learner")));
 
+    let key_file = dir.path().join("node-4/secrets.key");
+    assert!(!key_file.exists(), "it has no use for the keys of others");
+
     // Whatever is asked there is done, and is seen there at once.
     let agent = api.agent("asked at the learner").await;
     assert_eq!(api.get(&format!("/v1/agents/{agent}")).await.expect(200)["id"], *agent);
@@ -292,4 +322,73 @@ async fn a_node_without_a_vote_verifies_exactly_and_passes_writes_on() {
     assert_eq!(metric(&api, "authrai_may_serve{node=\"4\"}").await, Some(0.0));
     let refused = "authrai_lease_refusals_total{reason=\"unanswered\"}";
     assert!(metric(&api, refused).await >= Some(1.0));
+}
+
+/// A client that writes and verifies without pause, and asks another node once where one gives no
+/// answer. Gives how often it asked, and how often twice.
+async fn restless(
+    nodes: Vec<Caller>,
+    first: usize,
+    token: String,
+    stop: Arc<AtomicBool>,
+) -> (u64, u64) {
+    let (mut asked, mut again) = (0, 0);
+    while !stop.load(Ordering::Relaxed) {
+        let named = format!("restless-{first}-{asked}");
+        let write = json!({"name": "restless", "owner": "o"});
+        let verify = json!({"token": token});
+        for (path, body, expected) in
+            [("/v1/agents", &write, 201), ("/v1/tokens/verify", &verify, 200)]
+        {
+            let mut tries = Vec::new();
+            for node in [&nodes[first], &nodes[(first + 1) % nodes.len()]] {
+                let request = node.client.post(format!("{}{path}", node.url)).json(body);
+                let request = request.bearer_auth(node.key.as_deref().unwrap_or_default());
+                match request.header("Idempotency-Key", &named).send().await {
+                    Ok(answer) if answer.status() == expected => break,
+                    Ok(answer) => tries.push(format!("{}: {:?}", node.url, answer.text().await)),
+                    Err(error) => tries.push(format!("{}: {error}", node.url)),
+                }
+                again += 1;
+            }
+            assert!(tries.len() < 2, "{path} is lost: {tries:?}");
+            asked += 1;
+        }
+    }
+    (asked, again)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_loses_no_request_that_a_client_tries_again_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let script = Script { dir: dir.path(), ports: Ports::claim() };
+    let mut written = script.start();
+    let api: Vec<_> = (0..3).map(|node| caller(&written, node, "api_key")).collect();
+    let operator = caller(&written, 0, "operator_key");
+    let (token, _) = api[0].token(&api[0].agent("restless").await, &["db.read"]).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..3)
+        .map(|first| tokio::spawn(restless(api.clone(), first, token.clone(), Arc::clone(&stop))))
+        .collect();
+    for node in 0..3 {
+        // The leader too, whichever it is by then.
+        signal(&written, node, "-TERM");
+        until("the node to stop", || async {
+            let pid = format!("/proc/{}", written["nodes"][node]["pid"]);
+            let gone = std::fs::read_to_string(format!("{pid}/stat"));
+            gone.map_or(true, |stat| stat.contains(") Z ")).then_some(())
+        })
+        .await;
+        let script = &script;
+        written = tokio::task::block_in_place(|| script.start());
+    }
+    // Every node runs the same program by now.
+    let level = operator.post("/v1/cluster/level", &json!({})).await.expect(200);
+    assert_eq!(level, json!({"level": 1}));
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        let (asked, again) = client.await.expect("nothing is lost");
+        println!("asked {asked} times, {again} of them twice");
+        assert!(asked > 20);
+    }
 }

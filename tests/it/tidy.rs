@@ -25,6 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &["dns"]),
     ("dns", &[]),
     ("gate", &["domain"]),
+    ("handover", &["cluster", "secrets"]),
     ("token", &[]),
     ("secrets", &["codec"]),
     ("domain", &["token", "codec"]),
@@ -56,6 +57,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "dns",
             "domain",
             "gate",
+            "handover",
             "machine",
             "mint",
             "policy",
@@ -70,7 +72,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "server",
         &[
             "actors", "api", "audit", "clock", "cluster", "codec", "config", "dns", "domain",
-            "effects", "machine", "mint", "secrets", "token", "verify", "webhooks",
+            "effects", "handover", "machine", "mint", "secrets", "token", "verify", "webhooks",
         ],
     ),
     (

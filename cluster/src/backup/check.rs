@@ -43,6 +43,10 @@ pub(super) fn walk<M: Machine, E: From<BackupError>>(
 ) -> Result<Contents, E> {
     let mut reader = Reader::new(from)?;
     let origin = header(&mut reader)?;
+    let (found, newest) = (origin.level, machine.newest_level());
+    if found > newest {
+        return Err(BackupError::Level { found, newest }.into());
+    }
     let mut state = StateFrames { reader: &mut reader, piece: Vec::new(), read: 0, after: None };
     let restored = machine.restore(&mut state);
     // A damaged file is named as such, whatever the machine made of it.

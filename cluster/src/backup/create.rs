@@ -68,6 +68,7 @@ impl<M: Machine> Handle<M> {
             index: point.index,
             at_ms: wall_clock::now_ms(),
             program,
+            level: point.level,
         };
         let (out, pieces) = mpsc::channel(BACKUP_PIECES_AHEAD);
         let (journal, header) = (Arc::clone(&core.journal), origin.clone());

@@ -31,6 +31,8 @@ pub struct Origin {
     pub at_ms: u64,
     /// The program that made it, for people.
     pub program: String,
+    /// Which of the machine's rules held.
+    pub level: u32,
 }
 
 impl Origin {
@@ -71,6 +73,16 @@ pub enum BackupError {
         found: u8,
         /// The version that this program reads.
         supported: u8,
+    },
+    /// Its state was made by rules that this program does not know.
+    #[error(
+        "it is of machine level {found}; this program knows levels up to {newest}: use a newer one"
+    )]
+    Level {
+        /// Its level.
+        found: u32,
+        /// The newest level that this program knows.
+        newest: u32,
     },
     /// It is not what was written.
     #[error("damaged in frame {frame}, which begins at byte {offset}: {detail}")]

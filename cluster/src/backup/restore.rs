@@ -18,12 +18,13 @@ use super::{BackupError, Contents};
 use crate::config::Config;
 use crate::error::{Fatal, StartError};
 use crate::peer::tls::Credentials;
+use crate::store::disk::sync_dir;
 use crate::store::identity::{self, ClusterId, Fresh, Identity};
 use crate::store::journal::JournalShared;
 use crate::store::segments::Segments;
 use crate::store::snapshot::Snapshots;
 use crate::store::stored::StoredLogId;
-use crate::store::{DataDir, Store, replace_file, sync_dir};
+use crate::store::{DataDir, Store, replace_file};
 use crate::types::{LogId, Member, Membership, SnapshotMeta, StoredMembership};
 use crate::{Machine, Stamp, wall_clock};
 
@@ -177,10 +178,13 @@ fn seed<M: Machine>(
     }
     let command = first(machine, &contents, identity.cluster).map_err(RestoreError::Declined)?;
     let index = contents.origin.index.saturating_add(1);
+    machine.at_level(contents.origin.level);
     let applied = machine.apply(Stamp { index, at_ms: wall_clock::now_ms() }, command);
     journal.append(applied.records).and_then(|()| store.sync()).map_err(fatal)?;
     let snapshots = Snapshots::open(dir, identity.cluster)?;
-    snapshots.take::<M>(&machine.freeze(), &founding(config, identity, index)).map_err(fatal)?;
+    snapshots
+        .take::<M>(&machine.freeze(), &founding(config, identity, index), contents.origin.level)
+        .map_err(fatal)?;
     Ok(Restored { contents, cluster: identity.cluster, reply: applied.reply })
 }
 

@@ -62,6 +62,10 @@ pub struct SystemClock;
 
 impl LeaseClock for SystemClock {
     fn read(&self) -> Reading {
+        #[cfg(test)]
+        if let Some(reading) = crate::sim::lease_clock() {
+            return reading;
+        }
         Reading {
             boottime_ns: nanoseconds(clock_gettime(ClockId::Boottime)),
             raw_ns: nanoseconds(clock_gettime(ClockId::MonotonicRaw)),

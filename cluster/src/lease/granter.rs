@@ -165,6 +165,7 @@ impl Granter {
         }
         let mut actions = self.end();
         self.newest_term = term;
+        self.forget_wall_clocks();
         self.reign = Some(Reign {
             term,
             office: now,
@@ -314,12 +315,17 @@ impl Granter {
         self.reign.as_ref().map(|reign| reign.table.status(now)).unwrap_or_default()
     }
 
-    /// Whether this node's wall clock is too far from the median of `voters` for it to stamp
-    /// commands; then it hands leadership over. `false` while too few have been heard.
+    /// Whether this node's wall clock is near enough to the median of `voters` for it to stamp
+    /// commands; if not it hands leadership over. `None` while too few have been heard.
     #[must_use]
-    pub fn wall_clock_astray(&self, voters: &[NodeId]) -> bool {
-        let offset_ms = self.wall.median_offset_ms(self.node, voters);
-        offset_ms.is_some_and(|offset_ms| offset_ms.unsigned_abs() > WALL_SKEW_MAX_MS)
+    pub fn wall_clock_agrees(&self, voters: &[NodeId]) -> Option<bool> {
+        let offset_ms = self.wall.median_offset_ms(self.node, voters)?;
+        Some(offset_ms.unsigned_abs() <= WALL_SKEW_MAX_MS)
+    }
+
+    /// This node's wall clock is not what it was: what was heard of others' says nothing now.
+    pub fn forget_wall_clocks(&mut self) {
+        self.wall = WallClocks::default();
     }
 
     fn end(&mut self) -> Vec<Action> {

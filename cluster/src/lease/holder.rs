@@ -57,6 +57,7 @@ pub struct Holder {
     boot: Boot,
     gate: Arc<Gate>,
     published: u64,
+    digest: u64,
     next_nonce: u64,
     last_sent: Option<Reading>,
     sent: VecDeque<Sent>,
@@ -87,6 +88,7 @@ impl Holder {
             boot,
             gate: Arc::new(Gate::new(rules)),
             published: 0,
+            digest: 0,
             next_nonce: 1,
             last_sent: None,
             sent: VecDeque::new(),
@@ -126,7 +128,8 @@ impl Holder {
         self.sent.push_back(Sent { nonce, at: now });
         self.last_sent = Some(now);
         let Holder { node, boot, published, .. } = *self;
-        Some(Request { node, boot, nonce, published, wall_ms })
+        let digest = self.digest;
+        Some(Request { node, boot, nonce, published, digest, wall_ms })
     }
 
     /// A grant arrived.
@@ -181,6 +184,12 @@ impl Holder {
         self.waiting.clear();
         self.sent.clear();
         self.report()
+    }
+
+    /// What the machine has written up to the index that was published last, digested: told with
+    /// the next request, never judged here.
+    pub fn digested(&mut self, digest: u64) {
+        self.digest = digest;
     }
 
     fn report(&self) -> Report {

@@ -33,6 +33,8 @@ pub struct Request {
     pub nonce: u64,
     /// The log index that its published view has reached.
     pub published: u64,
+    /// What its machine has written up to there, digested.
+    pub digest: u64,
     /// Its wall clock, milliseconds since the Unix epoch.
     pub wall_ms: u64,
 }
@@ -72,10 +74,27 @@ pub enum Reason {
     /// It holds as many unexpired grants as one node may, or too many requests wait.
     #[error("too many requests")]
     TooMany = 6,
+    /// Its state is not the leader's at the same log index: one of the two machines is wrong.
+    #[error("the node's state has parted from the leader's")]
+    Diverged = 7,
 }
 
 impl Reason {
-    fn from_tag(tag: u16) -> Option<Reason> {
+    /// For a label, or for programs to branch on.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::NotLeader => "not_leader",
+            Reason::TakingOffice => "taking_office",
+            Reason::NotMember => "not_member",
+            Reason::Lagging => "lagging",
+            Reason::NoQuorum => "no_quorum",
+            Reason::TooMany => "too_many",
+            Reason::Diverged => "diverged",
+        }
+    }
+
+    pub(crate) fn from_tag(tag: u16) -> Option<Reason> {
         [
             Reason::NotLeader,
             Reason::TakingOffice,
@@ -83,6 +102,7 @@ impl Reason {
             Reason::Lagging,
             Reason::NoQuorum,
             Reason::TooMany,
+            Reason::Diverged,
         ]
         .into_iter()
         .find(|reason| *reason as u16 == tag)
@@ -214,8 +234,14 @@ fn malformed(what: String) -> BadMessage {
 mod tests {
     use super::*;
 
-    const REQUEST: Request =
-        Request { node: 3, boot: Boot(300), nonce: 7, published: 250, wall_ms: 1_700_000_000_000 };
+    const REQUEST: Request = Request {
+        node: 3,
+        boot: Boot(300),
+        nonce: 7,
+        published: 250,
+        digest: 5,
+        wall_ms: 1_700_000_000_000,
+    };
 
     fn golden<M: Wire + PartialEq + std::fmt::Debug>(message: &M, bytes: &[u8]) {
         assert_eq!(message.to_bytes().as_deref(), Ok(bytes));
@@ -233,7 +259,7 @@ mod tests {
     #[test]
     fn messages_keep_their_bytes() {
         let wall = [253, 0, 104, 229, 207, 139, 1, 0, 0];
-        golden(&REQUEST, &[&[1, 3, 251, 44, 1, 7, 250][..], &wall].concat());
+        golden(&REQUEST, &[&[1, 3, 251, 44, 1, 7, 250, 5][..], &wall].concat());
         golden(
             &Answer::Granted(Grant {
                 boot: Boot(300),
@@ -250,6 +276,7 @@ mod tests {
             (4, Reason::Lagging),
             (5, Reason::NoQuorum),
             (6, Reason::TooMany),
+            (7, Reason::Diverged),
         ] {
             golden(&Answer::Refused { boot: Boot(2), nonce: 7, reason }, &[1, 2, 2, 7, tag, 0]);
         }
@@ -263,7 +290,7 @@ mod tests {
 
     #[test]
     fn what_no_node_sends_is_refused() {
-        for bytes in [&[1, 3, 2, 7, 1, 0][..], &[1, 2, 2, 7, 0, 0], &[1, 2, 2, 7, 7, 0]] {
+        for bytes in [&[1, 3, 2, 7, 1, 0][..], &[1, 2, 2, 7, 0, 0], &[1, 2, 2, 7, 8, 0]] {
             let read = Answer::from_bytes(bytes);
             assert!(matches!(read, Err(BadMessage(CodecError::Malformed(_)))), "{bytes:?}");
         }

@@ -62,7 +62,7 @@ pub use gate::Gate;
 pub use granter::{AckWait, Action, Granter, Round, Stamper};
 pub use holder::{Holder, Received};
 pub use messages::{Answer, BadMessage, Boot, Grant, NodeId, Reason, Report, Request, Wire};
-pub use params::{BadParams, DRIFT_DEFAULT_PPM, Params};
+pub use params::{BadParams, DRIFT_DEFAULT_PPM, Params, WALL_SKEW_MAX_MS};
 #[cfg(feature = "model")]
 pub use rules::{Rule, Rules};
 pub use table::{HolderId, LeaseStatus};

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
@@ -13,25 +14,32 @@ use openraft::{ReadPolicy, ServerState};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::agreement::Agreement;
 use super::{Acked, Event, Parts};
 use crate::Machine;
 use crate::lease::{
-    AckWait, Action, Answer, Boot, Granter, Holder, LeaseClock, NodeId, Report, Round, Stamper,
-    SystemClock, Wire,
+    AckWait, Action, Answer, Boot, Granter, Holder, LeaseClock, NodeId, Reason, Report, Request,
+    Round, Stamper, SystemClock, Wire,
 };
 use crate::limits::{LEASE_RETRY_PAUSE, RETRY_PAUSE};
 use crate::meters;
 use crate::peer::link::{Lane, Target};
 use crate::peer::wire::Rpc;
 use crate::roster::Known;
+use crate::runtime::spawn;
 use crate::store::apply::{Barrier, Marks};
+use crate::store::digest::Digest;
 use crate::types::Proposed;
-use crate::wall_clock::now_ms;
 
 pub(super) struct Driver<M: Machine> {
     parts: Parts<M>,
     holder: Holder,
     granter: Granter,
+    agreement: Agreement,
+    /// The jump of the wall clock that the others' have not been compared with yet.
+    jumped_ms: Option<i64>,
+    /// The tag of the last refusal; 0 after a grant.
+    refused: Arc<AtomicU16>,
     leader: Option<NodeId>,
     /// The term that this node reigns in, for the proposal of its barrier.
     reign: watch::Sender<Option<u64>>,
@@ -50,10 +58,19 @@ pub(super) struct Driver<M: Machine> {
 }
 
 impl<M: Machine> Driver<M> {
-    pub(super) fn new(parts: Parts<M>, holder: Holder, events: mpsc::Sender<Event>) -> Self {
+    pub(super) fn new(
+        parts: Parts<M>,
+        holder: Holder,
+        granter: Granter,
+        refused: Arc<AtomicU16>,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
         Driver {
-            granter: Granter::new(parts.params, parts.node, parts.boot),
+            granter,
             holder,
+            agreement: Agreement::default(),
+            jumped_ms: None,
+            refused,
             leader: None,
             reign: watch::Sender::new(None),
             known: Arc::default(),
@@ -88,12 +105,16 @@ impl<M: Machine> Driver<M> {
             let due = [self.renewal_due(), acks_due].into_iter().flatten().min();
             let wake = due.unwrap_or_else(|| Instant::now() + self.length());
             tokio::select! {
+                biased;
                 event = inbox.recv() => match event {
                     None | Some(Event::Shut) => break,
                     Some(event) => self.handle(event),
                 },
                 _ = marks.changed() => {}
-                _ = metrics.changed() => {}
+                changed = metrics.changed() => if changed.is_err() {
+                    // The engine has stopped, and with it this node.
+                    break;
+                },
                 _ = roster.changed() => {}
                 () = sleep_until(wake) => {}
             }
@@ -106,8 +127,7 @@ impl<M: Machine> Driver<M> {
         match event {
             Event::Request { from, request, answer } => {
                 self.pending.insert((from, request.boot, request.nonce), answer);
-                let actions = self.granter.request(now, now_ms(), from, &request);
-                self.perform(actions);
+                self.requested(from, &request);
             }
             Event::Report { from, report } => self.granter.report(from, &report),
             Event::Answered(answer) => self.answered(answer),
@@ -118,7 +138,8 @@ impl<M: Machine> Driver<M> {
                 }
             }
             Event::RoundDone(round, commit) => {
-                let actions = self.granter.round_done(now, now_ms(), round, commit);
+                let actions =
+                    self.granter.round_done(now, self.parts.stamping.wall_ms(), round, commit);
                 self.perform(actions);
             }
             Event::Ack { stamper, index, done } => {
@@ -146,7 +167,13 @@ impl<M: Machine> Driver<M> {
     fn notice(&mut self, state: ServerState, term: u64, leader: Option<NodeId>) {
         let now = SystemClock.read();
         let leads = state == ServerState::Leader;
-        let actions = if leads { self.granter.lead(now, term) } else { self.granter.follow() };
+        let actions = if leads {
+            self.granter.lead(now, term)
+        } else {
+            self.agreement.forget();
+            self.granter.follow()
+        };
+        self.judge_itself();
         self.reign.send_if_modified(|reign| {
             let before = std::mem::replace(reign, self.granter.reign());
             before != *reign
@@ -173,6 +200,7 @@ impl<M: Machine> Driver<M> {
             }
         }
         self.marks = marks;
+        self.holder.digested(marks.digest.0);
         if let Some(report) = self.holder.published(marks.published, everywhere) {
             self.send_report(report);
         }
@@ -192,19 +220,54 @@ impl<M: Machine> Driver<M> {
         }
         self.retry_at = None;
         let now = SystemClock.read();
-        let Some(request) = self.holder.request(now, now_ms()) else { return };
+        let Some(request) = self.holder.request(now, self.parts.stamping.wall_ms()) else { return };
         if leader == self.parts.node {
-            let actions = self.granter.request(now, now_ms(), leader, &request);
-            self.perform(actions);
+            self.requested(leader, &request);
             return;
         }
         let (events, deadline) = (self.events.clone(), self.length());
         let asking = self.message(leader, Rpc::Lease, &request, deadline);
-        tokio::spawn(async move {
+        spawn(async move {
             let answer = asking.await.and_then(|answer| Answer::from_bytes(&answer).ok());
             // The task may have ended.
             let _ = events.send(Event::Answered(answer)).await;
         });
+    }
+
+    /// A node, this one or a peer, asks this one for a lease.
+    fn requested(&mut self, from: NodeId, request: &Request) {
+        let Request { boot, nonce, published, digest, .. } = *request;
+        let agrees = if from == self.parts.node {
+            let voters: Vec<_> = self.known.membership.membership().voter_ids().collect();
+            !self.agreement.outnumbered(&voters)
+        } else {
+            let own = &self.parts.progress.recent;
+            self.agreement.holds(from, published, Digest(digest), own)
+        };
+        let actions = if agrees || self.granter.reign().is_none() {
+            self.granter.request(SystemClock.read(), self.parts.stamping.wall_ms(), from, request)
+        } else {
+            let answer = Answer::Refused { boot, nonce, reason: Reason::Diverged };
+            vec![Action::Answer { to: from, answer }]
+        };
+        self.judge_itself();
+        self.perform(actions);
+    }
+
+    /// Whether another node should lead, and whether this one may stamp what it appends.
+    fn judge_itself(&mut self) {
+        let stamping = self.parts.stamping.clone();
+        let jumped_ms = stamping.jumped_ms();
+        if jumped_ms != self.jumped_ms {
+            self.jumped_ms = jumped_ms;
+            self.granter.forget_wall_clocks();
+        }
+        let voters: Vec<_> = self.known.membership.membership().voter_ids().collect();
+        let reigns = self.granter.reign().is_some();
+        let agrees = self.granter.wall_clock_agrees(&voters).filter(|_| reigns);
+        stamping.agrees(agrees == Some(true), voters.len() > 1, self.parts.progress.newest_ms());
+        let unfit = reigns && (agrees == Some(false) || self.agreement.outnumbered(&voters));
+        self.parts.unfit.send_if_modified(|before| std::mem::replace(before, unfit) != unfit);
     }
 
     fn answered(&mut self, answer: Option<Answer>) {
@@ -212,10 +275,19 @@ impl<M: Machine> Driver<M> {
         let again = match answer {
             Some(Answer::Granted(grant)) => {
                 self.holder.granted(now, &grant);
+                self.refused.store(0, Ordering::Relaxed);
                 false
             }
             Some(Answer::Refused { nonce, reason, .. }) => {
                 meters::lease_refused(Some(reason));
+                let before = self.refused.swap(reason as u16, Ordering::Relaxed);
+                if reason == Reason::Diverged && before != reason as u16 {
+                    tracing::error!(
+                        leader = self.leader,
+                        "this node's state has parted from the leader's, so it gets no lease and \
+                         answers nothing: remove it from the cluster, and let a new node join"
+                    );
+                }
                 self.holder.refused(nonce);
                 true
             }
@@ -239,7 +311,7 @@ impl<M: Machine> Driver<M> {
             self.reporting = true;
             let events = self.events.clone();
             let telling = self.message(leader, Rpc::LeaseReport, &report, self.length());
-            tokio::spawn(async move {
+            spawn(async move {
                 telling.await;
                 let _ = events.send(Event::Reported).await;
             });
@@ -270,7 +342,7 @@ impl<M: Machine> Driver<M> {
 
     fn propose_barrier(&self, term: u64, boot: Boot) {
         let (raft, reign) = (self.parts.raft.clone(), self.reign.subscribe());
-        tokio::spawn(async move {
+        spawn(async move {
             while *reign.borrow() == Some(term) {
                 match raft.client_write(Proposed::Barrier { term, boot }).await {
                     Ok(_) => return,
@@ -285,7 +357,7 @@ impl<M: Machine> Driver<M> {
     fn start_round(&self, round: Round) {
         let (raft, events, within) =
             (self.parts.raft.clone(), self.events.clone(), self.length() / 2);
-        tokio::spawn(async move {
+        spawn(async move {
             let confirmed = timeout(within, raft.get_read_linearizer(ReadPolicy::ReadIndex)).await;
             let commit = confirmed.ok().and_then(Result::ok).map(|c| c.read_log_id().index());
             let _ = events.send(Event::RoundDone(round, commit)).await;

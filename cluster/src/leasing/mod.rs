@@ -3,21 +3,25 @@
 //!
 //! This is the way to the task, [`driver`] the task itself. Must not know what a command means.
 
+mod agreement;
 mod driver;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use openraft::Raft;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 
 use crate::Machine;
 use crate::lease::{
-    Answer, Boot, Gate, Holder, LeaseStatus, NodeId, Params, Report, Request, Round, Stamper,
+    Answer, Boot, Gate, Granter, Holder, LeaseStatus, NodeId, Params, Reason, Report, Request,
+    Round, Stamper,
 };
 use crate::limits::LEASE_EVENTS_MAX;
 use crate::peer::link::Links;
 use crate::roster::Roster;
+use crate::runtime::{self, JoinHandle};
+use crate::stamping::Stamping;
 use crate::store::apply::{Apply, Progress};
 use crate::types::TypeConfig;
 use driver::Driver;
@@ -59,12 +63,18 @@ enum Event {
 pub(crate) struct Leasing {
     events: mpsc::Sender<Event>,
     gate: Arc<Gate>,
+    refused: Arc<AtomicU16>,
 }
 
 impl Leasing {
     /// What verifiers ask.
     pub(crate) fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// Why this node's last request was refused; none if it was granted.
+    pub(crate) fn refused(&self) -> Option<Reason> {
+        Reason::from_tag(self.refused.load(Ordering::Relaxed))
     }
 
     /// A peer asks for a lease. `None` once this node stops.
@@ -117,6 +127,10 @@ pub(crate) struct Parts<M: Machine> {
     pub progress: Arc<Progress>,
     pub roster: Arc<Roster>,
     pub links: Option<Links>,
+    /// The wall clock.
+    pub stamping: Arc<Stamping>,
+    /// Whether this node should not lead, though it does.
+    pub unfit: Arc<watch::Sender<bool>>,
     /// Becomes true with the first lease.
     pub ready: Arc<watch::Sender<bool>>,
 }
@@ -124,7 +138,11 @@ pub(crate) struct Parts<M: Machine> {
 /// Starts the task.
 pub(crate) fn spawn<M: Machine>(parts: Parts<M>) -> (Leasing, JoinHandle<()>) {
     let (events, inbox) = mpsc::channel(LEASE_EVENTS_MAX);
-    let holder = Holder::new(parts.params, parts.node, parts.boot);
-    let leasing = Leasing { events: events.clone(), gate: holder.gate() };
-    (leasing, tokio::spawn(Driver::new(parts, holder, events).run(inbox)))
+    let Parts { node, boot, params, .. } = parts;
+    let (holder, granter) = (Holder::new(params, node, boot), Granter::new(params, node, boot));
+    #[cfg(test)]
+    let (holder, granter) = crate::sim::leases(params, node, boot).unwrap_or((holder, granter));
+    let refused = Arc::new(AtomicU16::new(0));
+    let leasing = Leasing { events: events.clone(), gate: holder.gate(), refused: refused.clone() };
+    (leasing, runtime::spawn(Driver::new(parts, holder, granter, refused, events).run(inbox)))
 }

@@ -33,7 +33,7 @@ use crate::limits::{
 use crate::types::{Incarnation, Member};
 
 /// What a request carries.
-pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Which connection a request takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,12 +86,22 @@ impl Target {
     }
 }
 
+/// What carries requests.
+#[derive(Clone)]
+pub(crate) enum Way {
+    /// TLS over TCP.
+    Tls(Credentials),
+    /// The simulated network, from this node.
+    #[cfg(test)]
+    Simulated(u64),
+}
+
 /// Ways to every peer of one node.
 #[derive(Clone)]
 pub(crate) struct Links(Arc<Shared>);
 
 struct Shared {
-    credentials: Credentials,
+    way: Way,
     own: Incarnation,
     links: Mutex<HashMap<(u64, Lane), Arc<Link>>>,
     /// Requests sent, by kind, in the order of [`Rpc::ALL`].
@@ -104,9 +114,9 @@ struct Link {
 }
 
 impl Links {
-    pub(crate) fn new(credentials: Credentials, own: Incarnation) -> Links {
+    pub(crate) fn new(way: Way, own: Incarnation) -> Links {
         let sent = [const { AtomicU64::new(0) }; Rpc::ALL.len()];
-        Links(Arc::new(Shared { credentials, own, links: Mutex::default(), sent }))
+        Links(Arc::new(Shared { way, own, links: Mutex::default(), sent }))
     }
 
     /// Sends `message` and gives the bytes of the answer.
@@ -155,6 +165,10 @@ impl Links {
             .header(DIRECTORIES, header)
             .body(body)
             .map_err(|e| CallError::NotSent(e.to_string()))?;
+        #[cfg(test)]
+        if let Way::Simulated(own) = self.0.way {
+            return crate::sim::network::exchange(own, target.node, request, sent).await;
+        }
         let mut sender = self.connection(target, lane).await?;
         sender.ready().await.map_err(|e| CallError::NotSent(e.to_string()))?;
         sent.store(true, Ordering::Relaxed);
@@ -196,36 +210,10 @@ impl Links {
             return Ok(sender.clone());
         }
         *connection = None;
-        let sender = timeout(PEER_CONNECT_MAX, self.connect(target)).await;
+        let sender = timeout(PEER_CONNECT_MAX, connect(&self.0.way, target)).await;
         let sender = sender.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let sender = sender.map_err(|e| CallError::NotSent(e.to_string()))?;
         *connection = Some(sender.clone());
-        Ok(sender)
-    }
-
-    async fn connect(&self, target: &Target) -> io::Result<SendRequest<Body>> {
-        let credentials = &self.0.credentials;
-        let name = credentials.server_name(target.node).ok_or(io::ErrorKind::InvalidInput)?;
-        let stream = dial(&target.address, credentials.connect_from).await?;
-        stream.set_nodelay(true)?;
-        let connector = TlsConnector::from(credentials.client.clone());
-        let stream = TokioIo::new(connector.connect(name, stream).await?);
-        let (sender, connection) = Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .keep_alive_interval(PEER_IDLE_PROBE)
-            .keep_alive_timeout(PEER_PROBE_ANSWER_MAX)
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(PEER_WINDOW_BYTES)
-            .initial_connection_window_size(PEER_WINDOW_BYTES)
-            .handshake(stream)
-            .await
-            .map_err(io::Error::other)?;
-        let node = target.node;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(node, %error, "a connection to a peer ended");
-            }
-        });
         Ok(sender)
     }
 
@@ -239,6 +227,36 @@ impl Links {
     pub(crate) fn close(&self) {
         self.0.links.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
+}
+
+/// A new connection to `target`.
+async fn connect(way: &Way, target: &Target) -> io::Result<SendRequest<Body>> {
+    #[cfg(test)]
+    let Way::Tls(credentials) = way else { return Err(io::ErrorKind::Unsupported.into()) };
+    #[cfg(not(test))]
+    let Way::Tls(credentials) = way;
+    let name = credentials.server_name(target.node).ok_or(io::ErrorKind::InvalidInput)?;
+    let stream = dial(&target.address, credentials.connect_from).await?;
+    stream.set_nodelay(true)?;
+    let connector = TlsConnector::from(credentials.client.clone());
+    let stream = TokioIo::new(connector.connect(name, stream).await?);
+    let (sender, connection) = Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PEER_IDLE_PROBE)
+        .keep_alive_timeout(PEER_PROBE_ANSWER_MAX)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(PEER_WINDOW_BYTES)
+        .initial_connection_window_size(PEER_WINDOW_BYTES)
+        .handshake(stream)
+        .await
+        .map_err(io::Error::other)?;
+    let node = target.node;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(node, %error, "a connection to a peer ended");
+        }
+    });
+    Ok(sender)
 }
 
 /// A TCP connection to the first address of `host:port` that answers.

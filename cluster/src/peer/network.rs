@@ -152,6 +152,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             SNAPSHOT_TRANSFER_MAX,
         );
         let answer = tokio::select! {
+            biased;
             closed = cancel => return Err(StreamingError::Closed(closed)),
             answer = sending => answer,
         };

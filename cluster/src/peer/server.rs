@@ -5,21 +5,20 @@
 //! reset stream and no word. Must not know what an answer is made of: that is for [`Service`].
 
 use std::fmt;
-use std::fs::File;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body as Arriving, Bytes};
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -35,6 +34,8 @@ use crate::limits::{
     RETRY_PAUSE,
 };
 use crate::roster::{Known, Roster};
+use crate::runtime::{JoinHandle, spawn};
+use crate::store::disk::File;
 use crate::types::Incarnation;
 
 /// A request is not answered: the other end may not make it, or it is none.
@@ -103,7 +104,6 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<Listening, StartError>
 
 /// What a server stands on.
 pub(crate) struct Server<S> {
-    pub credentials: Credentials,
     pub own: Incarnation,
     pub roster: Arc<Roster>,
     pub service: S,
@@ -113,25 +113,34 @@ pub(crate) struct Server<S> {
 }
 
 /// Serves until `stopping` says so.
-pub(crate) fn serve<S: Service>(listening: Listening, server: Server<S>) -> JoinHandle<()> {
-    let server = Arc::new(Serving { server, receiving: Semaphore::new(1) });
-    tokio::spawn(async move {
-        let mut stopping = server.server.stopping.clone();
+pub(crate) fn serve<S: Service>(
+    listening: Listening,
+    credentials: Credentials,
+    server: Server<S>,
+) -> JoinHandle<()> {
+    let serving = Arc::new(Serving::new(server));
+    spawn(async move {
+        let mut stopping = serving.server.stopping.clone();
         tokio::select! {
             _ = stopping.wait_for(|stopping| *stopping) => {}
-            () = accept(listening.listener, server) => {}
+            () = accept(listening.listener, credentials, serving) => {}
         }
     })
 }
 
-struct Serving<S> {
+/// A server with what its requests share.
+pub(crate) struct Serving<S> {
     server: Server<S>,
     /// One snapshot at a time.
     receiving: Semaphore,
 }
 
 /// Dropping this drops the connections with it.
-async fn accept<S: Service>(listener: TcpListener, serving: Arc<Serving<S>>) {
+async fn accept<S: Service>(
+    listener: TcpListener,
+    credentials: Credentials,
+    serving: Arc<Serving<S>>,
+) {
     let handshakes = Arc::new(Semaphore::new(PEER_HANDSHAKES_MAX));
     let mut connections = JoinSet::new();
     loop {
@@ -148,9 +157,9 @@ async fn accept<S: Service>(listener: TcpListener, serving: Arc<Serving<S>>) {
         if connections.len() >= PEER_CONNECTIONS_MAX {
             continue;
         }
-        let serving = serving.clone();
+        let (serving, credentials) = (serving.clone(), credentials.clone());
         connections.spawn(async move {
-            let proved = timeout(PEER_CONNECT_MAX, prove(&serving.server.credentials, stream));
+            let proved = timeout(PEER_CONNECT_MAX, prove(&credentials, stream));
             let proved = proved.await.ok().flatten();
             drop(handshaking);
             if let Some((node, stream)) = proved {
@@ -171,6 +180,10 @@ async fn prove(credentials: &Credentials, stream: TcpStream) -> Option<(u64, Str
 }
 
 impl<S: Service> Serving<S> {
+    pub(crate) fn new(server: Server<S>) -> Serving<S> {
+        Serving { server, receiving: Semaphore::new(1) }
+    }
+
     async fn connection(self: Arc<Self>, node: u64, stream: Stream) {
         let mut roster = self.server.roster.subscribe();
         let service = service_fn(|request| {
@@ -193,11 +206,16 @@ impl<S: Service> Serving<S> {
         }
     }
 
-    async fn request(
+    /// Answers what `node` asks.
+    pub(crate) async fn request<B>(
         &self,
         node: u64,
-        request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, Nothing> {
+        request: Request<B>,
+    ) -> Result<Response<Full<Bytes>>, Nothing>
+    where
+        B: Arriving<Data = Bytes> + Unpin,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let rpc = Rpc::at(request.uri().path()).filter(|_| request.method() == Method::POST);
         let rpc = rpc.ok_or(Nothing)?;
         let directories = request.headers().get(DIRECTORIES).and_then(Directories::parse);
@@ -216,7 +234,11 @@ impl<S: Service> Serving<S> {
         Ok(Response::new(Full::from(answer)))
     }
 
-    async fn receive(&self, from: Asker, body: Incoming) -> Result<Vec<u8>, Nothing> {
+    async fn receive<B>(&self, from: Asker, body: B) -> Result<Vec<u8>, Nothing>
+    where
+        B: Arriving<Data = Bytes> + Unpin,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let _turn = self.receiving.try_acquire().map_err(|_| Nothing)?;
         let own = |head: &SnapshotHead| head.vote.leader_id().node_id == from.node;
         let received = snapshot::incoming(body, self.server.incoming.clone(), own).await;
@@ -264,7 +286,7 @@ mod tests {
         let nodes = BTreeMap::from([(1, member(11)), (2, member(12))]);
         let membership = Membership::new(vec![BTreeSet::from([1])], nodes).expect("valid");
         let membership = StoredMembership::new(None, membership);
-        Known { membership, removed: BTreeSet::from([9]) }
+        Known { membership, removed: BTreeSet::from([9]), level: 1 }
     }
 
     #[test]

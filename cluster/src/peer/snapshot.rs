@@ -7,17 +7,13 @@
 //! The receiver writes it to a file of its own as it comes; what it holds is checked by whoever
 //! installs it. Must not know what a snapshot contains.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
 use futures_util::StreamExt;
 use futures_util::stream;
 use http_body_util::{BodyExt, StreamBody};
-use hyper::body::{Bytes, Frame, Incoming};
-use tokio::io::AsyncWriteExt;
-use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
+use hyper::body::{Body as Arriving, Bytes, Frame};
 use tokio::time::timeout;
 
 use super::link::Body;
@@ -26,10 +22,12 @@ use super::wire_raft::SnapshotHead;
 use crate::limits::{
     SNAPSHOT_FRAME_BYTES, SNAPSHOT_MAX_BYTES, SNAPSHOT_META_MAX_BYTES, SNAPSHOT_PAUSE_MAX,
 };
+use crate::runtime::spawn_blocking;
+use crate::store::disk::{self, File};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 const LENGTH_BYTES: usize = 4;
-/// Pieces read ahead of the network.
-const READ_AHEAD: usize = 2;
 
 /// The body that carries `head` and `file`.
 pub(super) fn outgoing(head: &SnapshotHead, file: File) -> io::Result<Body> {
@@ -37,40 +35,41 @@ pub(super) fn outgoing(head: &SnapshotHead, file: File) -> io::Result<Body> {
     // Bounded by the codec.
     let mut first = (head.len() as u32).to_le_bytes().to_vec();
     first.extend_from_slice(&head);
-    let (pieces, mut ahead) = mpsc::channel(READ_AHEAD);
-    spawn_blocking(move || read_pieces(file, &pieces));
-    let rest = stream::poll_fn(move |cx| ahead.poll_recv(cx));
-    let whole = stream::once(async move { Ok(Bytes::from(first)) }).chain(rest);
+    let pieces = stream::try_unfold((file, false), |(file, begun)| async move {
+        let (file, piece) = blocking(move || read_piece(file, begun)).await?;
+        Ok::<_, io::Error>((!piece.is_empty()).then_some((piece, (file, true))))
+    });
+    let whole = stream::once(async move { Ok(Bytes::from(first)) }).chain(pieces);
     Ok(StreamBody::new(whole.map(|piece| piece.map(Frame::data))).boxed_unsync())
 }
 
-fn read_pieces(mut file: File, pieces: &mpsc::Sender<io::Result<Bytes>>) {
-    if let Err(e) = file.seek(SeekFrom::Start(0)) {
-        // Whoever read them may have given up.
-        let _ = pieces.blocking_send(Err(e));
-        return;
+/// The next piece of `file`, empty at its end.
+fn read_piece(mut file: File, begun: bool) -> io::Result<(File, Bytes)> {
+    if !begun {
+        file.seek(SeekFrom::Start(0))?;
     }
-    loop {
-        let mut piece = vec![0; SNAPSHOT_FRAME_BYTES];
-        let read = file.read(&mut piece);
-        let last = !matches!(read, Ok(n) if n > 0);
-        let piece = read.map(|n| {
-            piece.truncate(n);
-            Bytes::from(piece)
-        });
-        let ended = matches!(&piece, Ok(piece) if piece.is_empty());
-        if ended || pieces.blocking_send(piece).is_err() || last {
-            return;
-        }
-    }
+    let mut piece = vec![0; SNAPSHOT_FRAME_BYTES];
+    let read = file.read(&mut piece)?;
+    piece.truncate(read);
+    Ok((file, Bytes::from(piece)))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    spawn_blocking(work).await.unwrap_or_else(|e| Err(io::Error::other(e.to_string())))
 }
 
 /// Receives what [`outgoing`] sent into a new file at `path`.
-pub(super) async fn incoming(
-    mut body: Incoming,
+pub(super) async fn incoming<B>(
+    mut body: B,
     path: PathBuf,
     check: impl Fn(&SnapshotHead) -> bool,
-) -> io::Result<(SnapshotHead, File)> {
+) -> io::Result<(SnapshotHead, File)>
+where
+    B: Arriving<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
     let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let mut start = Vec::new();
     let head_end = loop {
@@ -90,22 +89,29 @@ pub(super) async fn incoming(
     if !check(&head) {
         return Err(bad("a snapshot that the sender may not send"));
     }
-    let open = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
-    let mut file = tokio::fs::File::from_std(open);
-    file.write_all(&start[head_end..]).await?;
     let mut bytes = (start.len() - head_end) as u64;
+    let rest = Bytes::from(start).slice(head_end..);
+    let mut file = blocking(move || write_piece(disk::create_to_read(&path)?, &rest)).await?;
     while let Some(piece) = next(&mut body).await? {
         bytes += piece.len() as u64;
         if bytes > SNAPSHOT_MAX_BYTES {
             return Err(bad("a snapshot over its limit"));
         }
-        file.write_all(&piece).await?;
+        file = blocking(move || write_piece(file, &piece)).await?;
     }
-    file.flush().await?;
-    Ok((head, file.into_std().await))
+    Ok((head, file))
 }
 
-async fn next(body: &mut Incoming) -> io::Result<Option<Bytes>> {
+fn write_piece(mut file: File, piece: &[u8]) -> io::Result<File> {
+    file.write_all(piece)?;
+    Ok(file)
+}
+
+async fn next<B>(body: &mut B) -> io::Result<Option<Bytes>>
+where
+    B: Arriving<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
     loop {
         let frame = timeout(SNAPSHOT_PAUSE_MAX, body.frame()).await;
         match frame.map_err(|_| io::ErrorKind::TimedOut)? {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::wire::{Message, plain, plain_from_wire, plain_to_wire, unknown};
 use crate::codec::CodecError;
+use crate::lease::Reason;
 use crate::status::Role;
 use crate::types::Incarnation;
 
@@ -21,6 +22,8 @@ pub(crate) struct Join {
     pub address: String,
     /// Whether it wants to vote.
     pub voter: bool,
+    /// The newest level of rules that its build knows.
+    pub level: u32,
 }
 
 /// What became of a [`Join`].
@@ -70,6 +73,14 @@ pub enum Refusal {
     #[error("a node that has no peer address cannot have peers; start it with one first")]
     /// The cluster is one of a single node without an address.
     NoPeers = 8,
+    #[error(
+        "its program does not know the level that the cluster's machine was raised to; install the version that the members run"
+    )]
+    /// Its machine would not decide as the members do.
+    TooOld = 9,
+    #[error("not every member says which level its machine knows; all of them must be up")]
+    /// A member does not answer.
+    LevelUnknown = 10,
 }
 
 impl Refusal {
@@ -83,6 +94,8 @@ impl Refusal {
             Refusal::CannotLead,
             Refusal::Address,
             Refusal::NoPeers,
+            Refusal::TooOld,
+            Refusal::LevelUnknown,
         ]
         .into_iter()
         .find(|refusal| *refusal as u8 == tag)
@@ -130,6 +143,8 @@ pub(crate) enum Change {
     Remove(u64),
     /// Tag 2: this node leads from now on.
     Transfer(u64),
+    /// Tag 3: the newest level holds that every member knows.
+    RaiseLevel,
 }
 
 /// What became of a [`Change`].
@@ -154,6 +169,7 @@ impl Message for Change {
         let (tag, node) = match *self {
             Change::Remove(node) => (1, node),
             Change::Transfer(node) => (2, node),
+            Change::RaiseLevel => (3, 0),
         };
         plain_to_wire(&StoredChange { tag, node })
     }
@@ -163,6 +179,7 @@ impl Message for Change {
         match tag {
             1 => Ok(Change::Remove(node)),
             2 => Ok(Change::Transfer(node)),
+            3 => Ok(Change::RaiseLevel),
             tag => Err(unknown("change", tag)),
         }
     }
@@ -210,6 +227,10 @@ pub(crate) struct StatusAnswer {
     pub applied_index: u64,
     /// What is left of its lease, milliseconds; 0 without one.
     pub lease_left_ms: u64,
+    /// Why its last request for a lease was refused; none if it was granted.
+    pub lease_refused: Option<Reason>,
+    /// The newest level of rules that its build knows.
+    pub newest_level: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -219,6 +240,9 @@ struct StoredStatusAnswer {
     last_log_index: u64,
     applied_index: u64,
     lease_left_ms: u64,
+    /// 0 for none.
+    lease_refused: u16,
+    newest_level: u32,
 }
 
 const ROLES: [(u8, Role); 5] = [
@@ -231,7 +255,7 @@ const ROLES: [(u8, Role); 5] = [
 
 impl Message for StatusAnswer {
     fn to_wire(&self) -> Result<Vec<u8>, CodecError> {
-        let StatusAnswer { role, term, last_log_index, applied_index, lease_left_ms } = *self;
+        let StatusAnswer { role, term, last_log_index, applied_index, lease_left_ms, .. } = *self;
         let tag = ROLES.into_iter().find(|(_, known)| *known == role).map_or(0, |(tag, _)| tag);
         plain_to_wire(&StoredStatusAnswer {
             role: tag,
@@ -239,15 +263,28 @@ impl Message for StatusAnswer {
             last_log_index,
             applied_index,
             lease_left_ms,
+            lease_refused: self.lease_refused.map_or(0, |reason| reason as u16),
+            newest_level: self.newest_level,
         })
     }
 
     fn from_wire(bytes: &[u8]) -> Result<StatusAnswer, CodecError> {
-        let StoredStatusAnswer { role: tag, term, last_log_index, applied_index, lease_left_ms } =
-            plain_from_wire(bytes)?;
-        let role = ROLES.into_iter().find(|(known, _)| *known == tag);
-        let (_, role) = role.ok_or_else(|| unknown("role", tag))?;
-        Ok(StatusAnswer { role, term, last_log_index, applied_index, lease_left_ms })
+        let stored: StoredStatusAnswer = plain_from_wire(bytes)?;
+        let StoredStatusAnswer { term, last_log_index, applied_index, lease_left_ms, .. } = stored;
+        let role = ROLES.into_iter().find(|(known, _)| *known == stored.role);
+        let (_, role) = role.ok_or_else(|| unknown("role", stored.role))?;
+        // One that a newer build gives is a refusal all the same, but not one that can be named.
+        let lease_refused = Reason::from_tag(stored.lease_refused);
+        let newest_level = stored.newest_level;
+        Ok(StatusAnswer {
+            role,
+            term,
+            last_log_index,
+            applied_index,
+            lease_left_ms,
+            lease_refused,
+            newest_level,
+        })
     }
 }
 

@@ -6,11 +6,12 @@ use crate::peer::wire::tests::golden;
 #[test]
 fn messages_about_members_keep_their_bytes() {
     golden(
-        &Join { node: 3, incarnation: 5, address: "a:1".into(), voter: true },
-        &[1, 3, 5, 3, b'a', b':', b'1', 1],
+        &Join { node: 3, incarnation: 5, address: "a:1".into(), voter: true, level: 2 },
+        &[1, 3, 5, 3, b'a', b':', b'1', 1, 2],
     );
     golden(&Change::Remove(3), &[1, 1, 3]);
     golden(&Change::Transfer(3), &[1, 2, 3]);
+    golden(&Change::RaiseLevel, &[1, 3, 0]);
     golden(&AskStatus {}, &[1]);
     let leader = Some((2, "b:2".to_owned()));
     for (answer, bytes) in [
@@ -31,9 +32,18 @@ fn messages_about_members_keep_their_bytes() {
         (Role::Leader, 4),
         (Role::Stopped, 5),
     ] {
-        let answer =
-            StatusAnswer { role, term: 2, last_log_index: 9, applied_index: 8, lease_left_ms: 7 };
-        golden(&answer, &[1, tag, 2, 9, 8, 7]);
+        for (lease_refused, why) in [(None, 0), (Some(Reason::Diverged), 7)] {
+            let answer = StatusAnswer {
+                role,
+                term: 2,
+                last_log_index: 9,
+                applied_index: 8,
+                lease_left_ms: 7,
+                lease_refused,
+                newest_level: 6,
+            };
+            golden(&answer, &[1, tag, 2, 9, 8, 7, why, 6]);
+        }
     }
 }
 
@@ -48,6 +58,8 @@ fn refusals_keep_their_tags() {
         (Refusal::CannotLead, 6),
         (Refusal::Address, 7),
         (Refusal::NoPeers, 8),
+        (Refusal::TooOld, 9),
+        (Refusal::LevelUnknown, 10),
     ] {
         golden(&JoinAnswer::Refused(refusal), &[1, 5, 0, tag]);
         golden(&ChangeAnswer::Refused(refusal), &[1, 3, tag]);
@@ -57,8 +69,8 @@ fn refusals_keep_their_tags() {
 #[test]
 fn what_no_member_sends_is_refused() {
     assert!(JoinAnswer::from_wire(&[1, 6, 0, 0]).is_err());
-    assert!(JoinAnswer::from_wire(&[1, 5, 0, 9]).is_err());
-    assert!(Change::from_wire(&[1, 3, 0]).is_err());
+    assert!(JoinAnswer::from_wire(&[1, 5, 0, 11]).is_err());
+    assert!(Change::from_wire(&[1, 4, 0]).is_err());
     assert!(ChangeAnswer::from_wire(&[1, 4, 0]).is_err());
-    assert!(StatusAnswer::from_wire(&[1, 0, 2, 9, 8, 7]).is_err());
+    assert!(StatusAnswer::from_wire(&[1, 0, 2, 9, 8, 7, 0, 6]).is_err());
 }

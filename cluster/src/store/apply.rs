@@ -5,7 +5,6 @@
 //! then answer those who proposed. A command that does not decode stops the node. Must not know
 //! what a command means.
 
-use std::fs::File;
 use std::io::{self, BufReader};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -17,16 +16,19 @@ use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::watch;
 
+use super::digest::{Digest, Recent};
+use super::disk::File;
 use super::journal::JournalShared;
-use super::panic_message;
-use super::snapshot::{Builder, Snapshots, file_error};
-use super::snapshot_file::Reader;
+use super::snapshot::{Builder, Replicated, Snapshots, file_error};
+use super::snapshot_file::{Header, Reader};
 use super::writer::{Job, WriterHandle};
+use super::{levels, panic_message};
 use crate::error::{Fatal, What};
 use crate::fatal::FatalCell;
 use crate::lease::Boot;
 use crate::limits::APPLY_BATCH_MAX_ENTRIES;
 use crate::roster::{Known, Roster};
+use crate::runtime::spawn_blocking;
 use crate::types::{
     Command, LogId, Outcome, Proposed, Snapshot, SnapshotData, SnapshotMeta, StoredMembership,
     TypeConfig,
@@ -38,6 +40,10 @@ pub(crate) struct Progress {
     published: AtomicU64,
     watch: watch::Sender<u64>,
     marks: watch::Sender<Marks>,
+    /// The newest stamp that was applied.
+    newest_ms: AtomicU64,
+    /// To compare with what peers have applied.
+    pub recent: Recent,
     /// Bytes of commands applied since the newest snapshot.
     pub since_snapshot_bytes: AtomicU64,
 }
@@ -48,12 +54,19 @@ impl Progress {
             published: AtomicU64::new(0),
             watch: watch::Sender::new(0),
             marks: watch::Sender::new(Marks::default()),
+            newest_ms: AtomicU64::new(0),
+            recent: Recent::default(),
             since_snapshot_bytes: AtomicU64::new(0),
         }
     }
 
     pub(crate) fn published(&self) -> u64 {
         self.published.load(Ordering::Acquire)
+    }
+
+    /// The newest stamp that was applied since the start, snapshots apart.
+    pub(crate) fn newest_ms(&self) -> u64 {
+        self.newest_ms.load(Ordering::Acquire)
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
@@ -81,6 +94,8 @@ pub(crate) struct Marks {
     pub everywhere: u64,
     /// The newest barrier.
     pub barrier: Option<Barrier>,
+    /// Of all records up to the published index.
+    pub digest: Digest,
 }
 
 /// The entry that begins a reign of the leases, told apart from any other by its place.
@@ -98,6 +113,8 @@ pub(crate) struct Barrier {
 pub(crate) struct Point<F> {
     /// How far it has come.
     pub index: u64,
+    /// Which of the machine's rules hold.
+    pub level: u32,
     pub frozen: F,
     /// How long each chain of the journal is, all of which is there already.
     pub heads: Vec<(Vec<u8>, u64)>,
@@ -180,7 +197,10 @@ impl<M: Machine> Apply<M> {
     fn restore(&mut self, meta: &SnapshotMeta, path: &Path, file: File) -> Result<(), Fatal> {
         let error = |e: io::Error| file_error(path, "reading", &e);
         let mut reader = Reader::new(BufReader::new(file)).map_err(error)?;
+        let Header { level, digest, .. } = reader.header;
         let removed = reader.header.removed.clone();
+        self.check_level(level)?;
+        self.machine.at_level(level);
         let restored = self.machine.restore(&mut reader);
         // A damaged file is named as such, whatever the machine made of it.
         reader.finish().map_err(error)?;
@@ -188,9 +208,13 @@ impl<M: Machine> Apply<M> {
             Fatal::damaged(What::Snapshot, path.display().to_string(), e.to_string())
         })?;
         self.last_applied = meta.last_log_id;
-        self.roster.restored(Known { membership: meta.last_membership.clone(), removed });
+        let membership = meta.last_membership.clone();
+        self.roster.restored(Known { membership, removed, level });
         // Whatever must be seen everywhere may be in it.
-        self.marks.everywhere = meta.last_log_id.map_or(0, |id| id.index());
+        let index = meta.last_log_id.map_or(0, |id| id.index());
+        self.marks.everywhere = index;
+        self.marks.digest = digest;
+        self.progress.recent.restart(index, digest);
         self.progress.since_snapshot_bytes.store(0, Ordering::Relaxed);
         self.publish();
         Ok(())
@@ -206,7 +230,9 @@ impl<M: Machine> Apply<M> {
     fn apply_batch(&mut self, batch: Vec<EntryResponder<TypeConfig>>) -> Result<(), Fatal> {
         let mut records = Vec::new();
         let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
+        let mut digests = Vec::with_capacity(batch.len());
         for (entry, responder) in batch {
+            let before = records.len();
             let outcome = match entry.payload {
                 EntryPayload::Blank => Outcome(None),
                 EntryPayload::Membership(membership) => {
@@ -218,19 +244,45 @@ impl<M: Machine> Apply<M> {
                     self.marks.barrier = Some(Barrier { term, boot, index });
                     Outcome(None)
                 }
+                EntryPayload::Normal(Proposed::Level(level)) => {
+                    self.raise(level)?;
+                    Outcome(None)
+                }
                 EntryPayload::Normal(Proposed::Command(command)) => {
                     self.apply_command(entry.log_id.index(), &command, &mut records)?
                 }
             };
             self.last_applied = Some(entry.log_id);
+            let written = records.get(before..).unwrap_or_default();
+            self.marks.digest = self.marks.digest.after(written);
+            digests.push((entry.log_id.index(), self.marks.digest));
             answers.push((responder, outcome));
         }
         self.journal.append(records)?;
+        self.progress.recent.extend(digests);
         self.publish();
         for (responder, outcome) in answers {
             if let Some(responder) = responder {
                 responder.send(outcome);
             }
+        }
+        Ok(())
+    }
+
+    /// What a newer build has decided cannot be decided here.
+    fn check_level(&self, level: u32) -> Result<(), Fatal> {
+        let newest = self.machine.newest_level();
+        if level > newest { Err(Fatal::LevelUnknown { level, newest }) } else { Ok(()) }
+    }
+
+    fn raise(&mut self, level: u32) -> Result<(), Fatal> {
+        self.check_level(level)?;
+        // Two leaders may have been asked.
+        if level > self.roster.known().level {
+            levels::write(&self.journal.store, level)?;
+            self.machine.at_level(level);
+            self.roster.raised(level);
+            tracing::info!(level, "the cluster's machine has been raised to a new level");
         }
         Ok(())
     }
@@ -244,6 +296,7 @@ impl<M: Machine> Apply<M> {
         let command = M::decode_command(&proposed.bytes)
             .map_err(|e| Fatal::Undecodable { index, detail: e.0 })?;
         let stamp = Stamp { index, at_ms: proposed.at_ms };
+        self.progress.newest_ms.fetch_max(proposed.at_ms, Ordering::Release);
         // A machine that panics leaves its state unknown: it is never used again.
         let applied = catch_unwind(AssertUnwindSafe(|| self.machine.apply(stamp, command)))
             .map_err(|_| Fatal::MachinePanicked { index })?;
@@ -259,7 +312,14 @@ impl<M: Machine> Apply<M> {
     /// The state as it is between two batches.
     pub(crate) fn point(&self) -> Point<M::Frozen> {
         let index = self.last_applied.map_or(0, |id| id.index());
-        Point { index, frozen: self.machine.freeze(), heads: self.machine.heads() }
+        let level = self.roster.known().level;
+        Point { index, level, frozen: self.machine.freeze(), heads: self.machine.heads() }
+    }
+
+    fn replicated(&self) -> Replicated {
+        let known = self.roster.known();
+        let (removed, level) = (known.removed.clone(), known.level);
+        Replicated { removed, level, digest: self.marks.digest }
     }
 
     fn meta(&self) -> SnapshotMeta {
@@ -273,7 +333,7 @@ impl<M: Machine> Apply<M> {
             return Ok(());
         }
         let (snapshots, received) = (self.snapshots.clone(), meta.clone());
-        let temp = tokio::task::spawn_blocking(move || snapshots.receive(&received, from))
+        let temp = spawn_blocking(move || snapshots.receive(&received, from))
             .await
             .unwrap_or(Err(Fatal::Closed))?;
         self.writer.ask(Job::Barrier).await?;
@@ -319,7 +379,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for Apply<M> {
         Builder {
             frozen: Arc::new(self.machine.freeze()),
             meta: self.meta(),
-            removed: self.roster.known().removed.clone(),
+            replicated: self.replicated(),
             snapshots: self.snapshots.clone(),
             writer: self.writer.clone(),
             fatal: self.fatal.clone(),

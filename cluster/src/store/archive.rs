@@ -7,11 +7,10 @@
 //! is tried again when the next block is complete. Must not know what records mean, or who reads.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread::{self, JoinHandle};
 
-use sled::Batch;
 use tokio::sync::oneshot;
 
+use super::disk::Batch;
 use super::frame::{self, Place};
 use super::journal::JournalShared;
 use super::journal_rows::{parse, row_error, rows};
@@ -21,6 +20,7 @@ use super::writer::{Job, WriterHandle};
 use super::{Trees, keys};
 use crate::error::Fatal;
 use crate::limits::JOURNAL_BLOCK_RECORDS;
+use crate::runtime::Worker;
 
 /// How many blocks of a chain that ends at `head` belong into segments.
 pub(crate) fn due(head: u64) -> u64 {
@@ -67,11 +67,15 @@ impl Bell {
 }
 
 /// Begins to move the blocks of `journal`, for as long as someone else keeps it.
-pub(crate) fn spawn(journal: &Arc<JournalShared>, writer: WriterHandle) -> JoinHandle<()> {
+pub(crate) fn spawn(journal: &Arc<JournalShared>, writer: WriterHandle) -> Worker {
     let (bell, journal) = (journal.bell.clone(), Arc::downgrade(journal));
     // What a former run left.
     bell.ring();
-    thread::spawn(move || run(&journal, &bell, &writer))
+    #[cfg(test)]
+    if crate::sim::runs() {
+        return Worker::Task(crate::runtime::spawn(run_simulated(journal, bell, writer)));
+    }
+    Worker::thread(move || run(&journal, &bell, &writer))
 }
 
 fn run(journal: &Weak<JournalShared>, bell: &Bell, writer: &WriterHandle) {
@@ -92,6 +96,30 @@ fn run(journal: &Weak<JournalShared>, bell: &Bell, writer: &WriterHandle) {
                         tracing::error!(%error, chain, block, "a block stays in the store");
                         break;
                     }
+                }
+            }
+        }
+    }
+}
+
+/// The same as a task, which looks at the bell now and then.
+#[cfg(test)]
+async fn run_simulated(journal: Weak<JournalShared>, bell: Bell, writer: WriterHandle) {
+    loop {
+        crate::sim::disk_takes_its_time().await;
+        if bell.stopped() {
+            return;
+        }
+        if !std::mem::take(&mut bell.state().rung) {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            continue;
+        }
+        let Some(journal) = journal.upgrade() else { return };
+        for (chain, blocks) in journal.due() {
+            for block in blocks {
+                let moved = writer.ask(Job::Barrier).await;
+                if moved.and_then(|()| journal.archive(&chain, block)).is_err() {
+                    break;
                 }
             }
         }

@@ -3,13 +3,12 @@
 //! Written once, at the first start, into the store and then into a file beside it, so that
 //! neither can be exchanged for another's unnoticed. Must not know who the other members are.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Store, keys};
+use super::{Store, disk, keys};
 use crate::codec;
 use crate::error::{Fatal, StartError, What};
 use crate::types::Incarnation;
@@ -65,7 +64,7 @@ fn decode(place: &str, bytes: &[u8]) -> Result<Identity, Fatal> {
 
 /// Whether `data_dir` holds a node.
 pub(crate) fn exists(data_dir: &Path) -> bool {
-    data_dir.join("identity").exists()
+    disk::exists(&data_dir.join("identity"))
 }
 
 /// Reads the identity of `data_dir`, or writes a fresh one for `node`, and checks it against the
@@ -87,7 +86,7 @@ pub(crate) fn check_or_write(
         .map(|bytes| decode("the store", &bytes))
         .transpose()
         .map_err(fatal)?;
-    let in_file = match fs::read(&path) {
+    let in_file = match disk::read(&path) {
         Ok(bytes) => Some(decode(&place, &bytes).map_err(fatal)?),
         Err(e) if e.kind() == io::ErrorKind::NotFound => None,
         Err(e) => return Err(StartError::io(data_dir, &path, "reading", &e)),
@@ -143,6 +142,10 @@ pub(crate) fn check_or_write(
 /// Random bytes.
 pub(crate) fn draw<const BYTES: usize>(dir: &Path) -> Result<[u8; BYTES], StartError> {
     let mut bytes = [0; BYTES];
+    #[cfg(test)]
+    if crate::sim::draw(&mut bytes) {
+        return Ok(bytes);
+    }
     getrandom::fill(&mut bytes).map_err(|e| {
         StartError::fatal(dir, Fatal::disk("drawing an id", &io::Error::other(e.to_string())))
     })?;

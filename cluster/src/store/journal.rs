@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow, Range};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use sled::Batch;
 use tokio::sync::watch;
 
 use super::apply::Progress;
 use super::archive::{self, Bell};
+use super::disk::Batch;
 use super::frame::{self, Place, RowBuilder, framed_len_bytes};
 use super::journal_rows::{
     Scan, StoredRecord, Unread, encode_record, parse, put_row, row_error, rows,
@@ -40,7 +40,7 @@ struct Chain {
 
 /// The journal, as the node keeps it.
 pub(crate) struct JournalShared {
-    store: Arc<Store>,
+    pub(super) store: Arc<Store>,
     segments: Segments,
     chains: RwLock<BTreeMap<Vec<u8>, Chain>>,
     /// How many blocks of each chain, from the first on, are in segments; left out if none is.

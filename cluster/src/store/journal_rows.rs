@@ -6,8 +6,8 @@
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
-use sled::Batch;
 
+use super::disk::Batch;
 use super::frame::{self, Place, RowBuilder, RowError};
 use super::stripe::{self, Rows};
 use super::{Trees, keys};

@@ -69,7 +69,7 @@ impl Open {
     fn raw(&self, f: impl FnOnce(&sled::Tree)) {
         self.store
             .with(|trees| {
-                f(&trees.journal);
+                f(trees.journal.sled());
                 Ok(())
             })
             .expect("open");
@@ -332,14 +332,13 @@ fn a_damaged_newest_row_is_named_at_the_start() {
 /// What a whole pass of the background check reports.
 fn scrub(open: &Open) -> crate::ScrubReport {
     let pace = Pace { bytes_per_second: u64::MAX, between: Duration::from_secs(60) };
-    let (scrub, thread) = Scrub::spawn(&open.shared, pace);
+    let (scrub, _thread) = Scrub::spawn(&open.shared, pace);
     let until = Instant::now() + Duration::from_secs(20);
     while scrub.report().passes == 0 {
         assert!(Instant::now() < until, "a pass ends in time");
         std::thread::yield_now();
     }
     scrub.stop();
-    thread.join().expect("stops");
     scrub.report()
 }
 

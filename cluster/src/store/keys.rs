@@ -12,6 +12,8 @@ pub(crate) const PURGED: &[u8] = b"p";
 pub(crate) const VOTE: &[u8] = b"vote";
 /// In tree `meta`: the commit mark.
 pub(crate) const COMMITTED: &[u8] = b"committed";
+/// In tree `meta`: the level that the machine was raised to.
+pub(crate) const LEVEL: &[u8] = b"level";
 /// In tree `meta`: node and cluster.
 pub(crate) const IDENTITY: &[u8] = b"identity";
 /// In tree `journal`: rows of records.

@@ -174,7 +174,7 @@ pub(crate) fn entry_bytes(entry: &Entry) -> usize {
     ENTRY_OVERHEAD_BYTES
         + match &entry.payload {
             EntryPayload::Normal(Proposed::Command(command)) => command.bytes.len(),
-            EntryPayload::Normal(Proposed::Barrier { .. })
+            EntryPayload::Normal(Proposed::Barrier { .. } | Proposed::Level(_))
             | EntryPayload::Blank
             | EntryPayload::Membership(_) => 0,
         }
@@ -196,7 +196,7 @@ fn read_state(trees: &super::Trees, synced: u64) -> Result<State, Fatal> {
 }
 
 fn read_marks(trees: &super::Trees) -> Result<State, Fatal> {
-    let get = |tree: &sled::Tree, key: &[u8]| {
+    let get = |tree: &super::disk::Tree, key: &[u8]| {
         tree.get(key).map_err(|e| Fatal::sled(What::Mark, "reading a mark", e))
     };
     let mark = |e| Fatal::codec(What::Mark, "the store", e);

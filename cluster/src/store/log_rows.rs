@@ -3,8 +3,7 @@
 //! A row holds entries that follow one another, under the index of the first. Must not know which
 //! of them still count: that is for the log.
 
-use sled::Batch;
-
+use super::disk::Batch;
 use super::frame::{self, Place, RowBuilder, RowError, framed_len_bytes};
 use super::stripe::{self, Rows};
 use super::{keys, stored};

@@ -233,10 +233,10 @@ async fn a_damaged_log_is_named_with_its_index() {
         }
     };
     let gone = |trees: &super::super::Trees| {
-        trees.log.remove(key(10)).expect("writes");
+        trees.log.sled().remove(key(10)).expect("writes");
     };
     let tail_gone = |trees: &super::super::Trees| {
-        trees.log.remove(key(20)).expect("writes");
+        trees.log.sled().remove(key(20)).expect("writes");
     };
     type Spoil<'a> = Box<dyn FnOnce(&super::super::Trees) + 'a>;
     let cases: [(&str, Spoil<'_>); 5] = [

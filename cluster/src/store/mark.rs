@@ -5,11 +5,10 @@
 //! sync, and is never ahead of what is durable; it is itself synced only when it goes back, so
 //! after a loss of power it may be behind, which is harmless. Must not know what the entries are.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::disk::{self, File};
 use crate::error::{Fatal, StartError};
 
 const VERSION: u8 = 1;
@@ -28,15 +27,9 @@ impl Mark {
     pub(crate) fn open(data_dir: &Path) -> Result<Mark, StartError> {
         let path = data_dir.join("mark");
         let io = |e: io::Error| StartError::io(data_dir, &path, "opening", &e);
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(io)?;
+        let file = disk::open_to_change(&path).map_err(io)?;
         let mut bytes = [0; MARK_BYTES];
-        let next = match file.read_exact_at(&mut bytes, 0) {
+        let next = match disk::read_exact_at(&file, &mut bytes, 0) {
             Ok(()) => decode(&bytes).unwrap_or(0),
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => 0,
             Err(e) => return Err(io(e)),
@@ -67,8 +60,7 @@ impl Mark {
     }
 
     fn write(&mut self, next: u64) -> Result<(), Fatal> {
-        self.file
-            .write_all_at(&encode(next), 0)
+        disk::write_all_at(&self.file, &encode(next), 0)
             .map_err(|e| Fatal::disk("writing the mark", &e))?;
         self.next = next;
         Ok(())

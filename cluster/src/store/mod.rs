@@ -14,14 +14,17 @@
 
 pub(crate) mod apply;
 pub(crate) mod archive;
+pub(crate) mod digest;
 pub(crate) mod frame;
 pub(crate) mod identity;
 pub(crate) mod journal;
 pub(crate) mod journal_rows;
 pub(crate) mod keys;
+pub(crate) mod levels;
 pub(crate) mod log;
 mod log_rows;
 pub(crate) mod mark;
+pub(crate) mod os;
 pub(crate) mod postings;
 pub(crate) mod scrub;
 pub(crate) mod segments;
@@ -33,22 +36,28 @@ pub(crate) mod stripe;
 mod suite;
 pub(crate) mod writer;
 
-use std::fs::{self, File, TryLockError};
+#[cfg(test)]
+pub(crate) use crate::sim::disk;
+#[cfg(not(test))]
+pub(crate) use os as disk;
+
+use std::fs::TryLockError;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 use std::time::Instant;
 
+use self::disk::{Db, File, Tree, sync_dir};
 use crate::error::{Fatal, StartError, What};
 use crate::limits::{RETRY_PAUSE, STORE_RELEASE_MAX, STORE_SEGMENT_BYTES};
 
 /// The trees of an open store. Clones of them must not outlive a call of [`Store::with`].
 pub(crate) struct Trees {
-    pub db: sled::Db,
-    pub log: sled::Tree,
-    pub journal: sled::Tree,
-    pub meta: sled::Tree,
+    pub db: Db,
+    pub log: Tree,
+    pub journal: Tree,
+    pub meta: Tree,
 }
 
 /// The store, until it is closed.
@@ -112,7 +121,7 @@ impl Store {
 
     /// Bytes that the store takes on disk.
     pub(crate) fn size_bytes(&self) -> u64 {
-        self.file.metadata().map_or(0, |m| m.len())
+        disk::size(&self.file).unwrap_or(0)
     }
 
     /// Closes the store for everyone and waits until its file is let go of.
@@ -138,16 +147,16 @@ impl Store {
 }
 
 /// Opens sled. It panics on some kinds of damage; that too becomes a named error.
-fn open_sled(data_dir: &Path, config: &sled::Config) -> Result<sled::Db, StartError> {
+fn open_sled(data_dir: &Path, config: &sled::Config) -> Result<Db, StartError> {
     let until = Instant::now() + STORE_RELEASE_MAX;
     loop {
-        let opened = catch_unwind(AssertUnwindSafe(|| config.open())).map_err(|panic| {
-            StartError::Damaged {
-                what: What::Store,
-                place: data_dir.join("store").display().to_string(),
-                detail: format!("it cannot be opened: {}", panic_message(&*panic)),
-            }
-        })?;
+        let opened =
+            catch_unwind(AssertUnwindSafe(|| disk::open_db(&data_dir.join("store"), config)))
+                .map_err(|panic| StartError::Damaged {
+                    what: What::Store,
+                    place: data_dir.join("store").display().to_string(),
+                    detail: format!("it cannot be opened: {}", panic_message(&*panic)),
+                })?;
         match opened {
             Ok(db) => return Ok(db),
             // Our own lock is held, so this can only be what remains of a node of this process.
@@ -187,14 +196,9 @@ pub(crate) struct DataDir {
 impl DataDir {
     pub(crate) fn lock(path: &Path) -> Result<DataDir, StartError> {
         let io = |p: &Path, doing: &str, e: io::Error| StartError::io(path, p, doing, &e);
-        fs::create_dir_all(path).map_err(|e| io(path, "creating", e))?;
+        disk::create_dir_all(path).map_err(|e| io(path, "creating", e))?;
         let lock_path = path.join("lock");
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(|e| io(&lock_path, "opening", e))?;
+        let lock = disk::open_to_change(&lock_path).map_err(|e| io(&lock_path, "opening", e))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StartError::Locked { dir: path.into() }),
@@ -204,11 +208,6 @@ impl DataDir {
     }
 }
 
-/// Makes the names in `dir` survive a loss of power.
-pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
 /// Replaces `path` by `bytes` so that after a loss of power it holds the old or the new.
 pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let dir = path.parent().ok_or_else(|| io::Error::other("a file without a directory"))?;
@@ -216,6 +215,6 @@ pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(&temp)?;
     io::Write::write_all(&mut file, bytes)?;
     file.sync_all()?;
-    fs::rename(&temp, path)?;
+    disk::rename(&temp, path)?;
     sync_dir(dir)
 }

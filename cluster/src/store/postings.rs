@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use sled::Batch;
 
+use super::disk::Batch;
 use super::keys;
 use super::stripe::{self, Rows};
 use crate::codec;

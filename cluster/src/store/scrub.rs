@@ -6,7 +6,6 @@
 
 use std::ops::Bound;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::journal::{Archived, JournalShared};
@@ -16,6 +15,7 @@ use super::segments::Segments;
 use super::stripe::Rows;
 use super::{frame, keys, postings};
 use crate::error::Fatal;
+use crate::runtime::Worker;
 
 /// Bytes checked between two pauses.
 const STEP_BYTES: u64 = 256 * 1024;
@@ -64,10 +64,15 @@ pub(crate) struct Scrub(Arc<Shared>);
 
 impl Scrub {
     /// Begins to check `journal`, for as long as someone else keeps it.
-    pub(crate) fn spawn(journal: &Arc<JournalShared>, pace: Pace) -> (Scrub, JoinHandle<()>) {
+    pub(crate) fn spawn(journal: &Arc<JournalShared>, pace: Pace) -> (Scrub, Worker) {
         let shared = Arc::new(Shared::default());
         let (scrub, journal) = (Scrub(shared.clone()), Arc::downgrade(journal));
-        (scrub, thread::spawn(move || run(&journal, pace, &shared)))
+        #[cfg(test)]
+        if crate::sim::runs() {
+            // It only reads; it is not simulated.
+            return (scrub, Worker::Task(crate::runtime::spawn(async {})));
+        }
+        (scrub, Worker::thread(move || run(&journal, pace, &shared)))
     }
 
     pub(crate) fn report(&self) -> ScrubReport {

@@ -12,16 +12,15 @@
 //! a flipped bit. A segment gets its name only when it is complete and synced, and is not written
 //! to again. Must not know which blocks are due, or what records mean.
 
-use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::disk::{self, File, sync_dir};
 use super::frame::{Place, RowBuilder, framed_len_bytes};
 use super::journal_rows::{damaged, place};
 use super::postings::{block_of, first_of};
-use super::sync_dir;
 use crate::codec;
 use crate::error::{Fatal, What};
 use crate::limits::{JOURNAL_BLOCK_RECORDS, JOURNAL_ROW_MAX_BYTES};
@@ -55,7 +54,7 @@ impl Segments {
     /// Creates the directory if need be.
     pub(crate) fn open(data_dir: &Path) -> io::Result<Segments> {
         let dir = data_dir.join("journal");
-        fs::create_dir_all(&dir)?;
+        disk::create_dir_all(&dir)?;
         sync_dir(data_dir)?;
         Ok(Segments { dir })
     }
@@ -208,7 +207,7 @@ impl Draft<'_> {
             file.get_ref().sync_all()
         };
         put(&mut self.file).map_err(|e| failed("writing", &self.temp, &e))?;
-        fs::rename(&self.temp, &self.path).map_err(|e| failed("naming", &self.path, &e))?;
+        disk::rename(&self.temp, &self.path).map_err(|e| failed("naming", &self.path, &e))?;
         let dir = self.path.parent().unwrap_or(&self.path);
         sync_dir(dir).map_err(|e| failed("syncing", dir, &e))
     }

@@ -5,20 +5,21 @@
 //! snapshot's name is complete. Must not know what a state is.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::RaftSnapshotBuilder;
 
+use super::digest::Digest;
+use super::disk::{self, File, sync_dir};
 use super::identity::{ClusterId, hex};
 use super::snapshot_file::{Header, Reader, UnknownVersion, Writer};
-use super::sync_dir;
 use super::writer::{Job, WriterHandle};
 use crate::Machine;
 use crate::error::{Fatal, StartError, What};
 use crate::fatal::FatalCell;
+use crate::runtime::spawn_blocking;
 use crate::types::{LogId, Snapshot, SnapshotData, SnapshotMeta, StoredMembership, TypeConfig};
 
 const EXTENSION: &str = "snap";
@@ -68,14 +69,13 @@ impl Snapshots {
     pub(crate) fn open(data_dir: &Path, cluster: ClusterId) -> Result<Snapshots, StartError> {
         let dir = data_dir.join("snapshots");
         let io = |doing: &str, e: io::Error| StartError::io(data_dir, &dir, doing, &e);
-        fs::create_dir_all(&dir).map_err(|e| io("creating", e))?;
+        disk::create_dir_all(&dir).map_err(|e| io("creating", e))?;
         sync_dir(data_dir).map_err(|e| io("syncing", e))?;
         let mut complete = Vec::new();
-        for found in fs::read_dir(&dir).map_err(|e| io("reading", e))? {
-            let path = found.map_err(|e| io("reading", e))?.path();
+        for path in disk::files_in(&dir).map_err(|e| io("reading", e))? {
             match path.extension() {
                 Some(extension) if extension == EXTENSION => complete.push(path),
-                _ => fs::remove_file(&path).map_err(|e| io("cleaning", e))?,
+                _ => disk::remove_file(&path).map_err(|e| io("cleaning", e))?,
             }
         }
         complete.sort();
@@ -83,11 +83,11 @@ impl Snapshots {
         let this = Snapshots { dir: dir.clone(), cluster, current: Mutex::new(None) };
         if let Some(path) = newest {
             let meta = this.read_meta(&path, data_dir)?;
-            let bytes = fs::metadata(&path).map_or(0, |m| m.len());
+            let bytes = File::open(&path).and_then(|file| disk::size(&file)).unwrap_or(0);
             *this.current() = Some(Current { meta, path, bytes });
         }
         for superseded in complete {
-            fs::remove_file(&superseded).map_err(|e| io("cleaning", e))?;
+            disk::remove_file(&superseded).map_err(|e| io("cleaning", e))?;
         }
         Ok(this)
     }
@@ -135,8 +135,9 @@ impl Snapshots {
         &self,
         frozen: &M::Frozen,
         meta: &SnapshotMeta,
-        removed: BTreeSet<u64>,
+        replicated: Replicated,
     ) -> io::Result<PathBuf> {
+        let Replicated { removed, level, digest } = replicated;
         let temp = self.dir.join(file_name(meta.last_log_id.as_ref())).with_extension("writing");
         let header = Header {
             cluster: self.cluster,
@@ -144,6 +145,8 @@ impl Snapshots {
             membership_at: meta.last_membership.log_id().as_ref().map(Into::into),
             membership: meta.last_membership.membership().into(),
             removed,
+            level,
+            digest,
         };
         let mut out = Writer::new(BufWriter::new(File::create(&temp)?), &header)?;
         M::write_snapshot(frozen, &mut out)?;
@@ -157,8 +160,10 @@ impl Snapshots {
         &self,
         frozen: &M::Frozen,
         meta: &SnapshotMeta,
+        level: u32,
     ) -> Result<(), Fatal> {
-        let written = self.write::<M>(frozen, meta, BTreeSet::new());
+        let replicated = Replicated { removed: BTreeSet::new(), level, digest: Digest::default() };
+        let written = self.write::<M>(frozen, meta, replicated);
         let temp = written.map_err(|e| Fatal::disk("writing a snapshot", &e))?;
         self.adopt(&temp, meta)
     }
@@ -191,15 +196,15 @@ impl Snapshots {
         let error = |e: io::Error| Fatal::disk(format!("naming {}", temp.display()), &e);
         let mut current = self.current();
         if current.as_ref().is_some_and(|c| c.meta.last_log_id > meta.last_log_id) {
-            return fs::remove_file(temp).map_err(error);
+            return disk::remove_file(temp).map_err(error);
         }
         let path = self.dir.join(file_name(meta.last_log_id.as_ref()));
-        let bytes = fs::metadata(temp).map_err(error)?.len();
-        fs::rename(temp, &path).map_err(error)?;
+        let bytes = File::open(temp).and_then(|file| disk::size(&file)).map_err(error)?;
+        disk::rename(temp, &path).map_err(error)?;
         sync_dir(&self.dir).map_err(error)?;
         let before = current.replace(Current { meta: meta.clone(), path: path.clone(), bytes });
         if let Some(before) = before.filter(|b| b.path != path)
-            && let Err(e) = fs::remove_file(&before.path)
+            && let Err(e) = disk::remove_file(&before.path)
         {
             // It only takes space; the next start removes it.
             tracing::warn!(path = %before.path.display(), error = %e, "an old snapshot remains");
@@ -220,12 +225,22 @@ fn meta_of(header: Header) -> io::Result<SnapshotMeta> {
     })
 }
 
+/// What is replicated besides the machine and the membership.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Replicated {
+    /// Ids that were members once and are no more.
+    pub removed: BTreeSet<u64>,
+    /// Which of the machine's rules hold.
+    pub level: u32,
+    /// Of all records so far.
+    pub digest: Digest,
+}
+
 /// Writes one snapshot, while the machine goes on.
 pub(crate) struct Builder<M: Machine> {
     pub frozen: Arc<M::Frozen>,
     pub meta: SnapshotMeta,
-    /// Ids that were members once and are no more.
-    pub removed: BTreeSet<u64>,
+    pub replicated: Replicated,
     pub snapshots: Arc<Snapshots>,
     pub writer: WriterHandle,
     pub fatal: FatalCell,
@@ -235,10 +250,10 @@ impl<M: Machine> Builder<M> {
     async fn build(&self) -> Result<(), Fatal> {
         let (snapshots, frozen, meta) =
             (self.snapshots.clone(), self.frozen.clone(), self.meta.clone());
-        let removed = self.removed.clone();
-        let written = tokio::task::spawn_blocking(move || {
+        let replicated = self.replicated.clone();
+        let written = spawn_blocking(move || {
             snapshots
-                .write::<M>(&frozen, &meta, removed)
+                .write::<M>(&frozen, &meta, replicated)
                 .map_err(|e| Fatal::disk("writing a snapshot", &e))
         });
         let temp = written.await.map_err(|e| Fatal::Consensus {
@@ -247,7 +262,7 @@ impl<M: Machine> Builder<M> {
         // The journal's rows up to here were in the store before the state was frozen.
         self.writer.ask(Job::Barrier).await?;
         let (snapshots, meta) = (self.snapshots.clone(), self.meta.clone());
-        let adopted = tokio::task::spawn_blocking(move || snapshots.adopt(&temp, &meta));
+        let adopted = spawn_blocking(move || snapshots.adopt(&temp, &meta));
         adopted.await.unwrap_or(Err(Fatal::Closed))
     }
 }

@@ -15,6 +15,7 @@ use std::io::{self, Read, Write};
 use crc32fast::Hasher;
 use serde::{Deserialize, Serialize};
 
+use super::digest::Digest;
 use super::identity::ClusterId;
 use super::stored::{StoredLogId, StoredMembership};
 use crate::codec;
@@ -33,6 +34,10 @@ pub(crate) struct Header {
     pub membership: StoredMembership,
     /// Ids that were members once and are no more.
     pub removed: BTreeSet<u64>,
+    /// Which of the machine's rules hold.
+    pub level: u32,
+    /// Of all records up to here.
+    pub digest: Digest,
 }
 
 /// A version that this program does not know, found at the start of a file.
@@ -254,6 +259,8 @@ mod tests {
             membership_at: None,
             membership: (&Membership::default()).into(),
             removed: BTreeSet::from([7]),
+            level: 3,
+            digest: Digest(5),
         };
         let mut writer = Writer::new(Vec::new(), &header).expect("writes");
         writer.write_all(data).expect("writes");
@@ -294,12 +301,12 @@ mod tests {
     #[test]
     fn the_stored_form_of_a_snapshot_does_not_change() {
         let mut want = b"ARAISNAP\x01".to_vec();
-        want.extend([23, 0, 0, 0, 39, 101, 234, 123, 1]);
+        want.extend([25, 0, 0, 0, 235, 233, 131, 253, 1]);
         want.extend([9; 16]);
-        want.extend([0, 0, 0, 0, 1, 7]);
+        want.extend([0, 0, 0, 0, 1, 7, 3, 5]);
         want.extend([1, 0, 0, 0, 183, 239, 220, 131, b'1']);
         want.extend([0; 4]);
-        want.extend([1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 122, 200, 228, 115]);
+        want.extend([1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 48, 222, 207, 128]);
         assert_eq!(file(b"1"), want);
     }
 }

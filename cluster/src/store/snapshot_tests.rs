@@ -1,5 +1,6 @@
 //! Snapshots: what they wait for, what they are given to, and what a crash leaves of them.
 
+use std::fs;
 use std::sync::atomic::Ordering;
 
 use openraft::EntryPayload;
@@ -134,6 +135,8 @@ async fn a_damaged_or_foreign_snapshot_is_not_installed() {
         membership_at: None,
         membership: good.meta.last_membership.membership().into(),
         removed: BTreeSet::new(),
+        level: 1,
+        digest: Digest::default(),
     };
     let foreign = Writer::new(Vec::new(), &header).and_then(Writer::finish).expect("writes");
     for bad in [damaged, foreign] {

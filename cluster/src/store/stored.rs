@@ -23,6 +23,7 @@ mod kind {
     pub(super) const MEMBERSHIP: u8 = 2;
     pub(super) const COMMAND_EVERYWHERE: u8 = 3;
     pub(super) const BARRIER: u8 = 4;
+    pub(super) const LEVEL: u8 = 5;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,6 +145,9 @@ pub(crate) fn encode_entry(entry: &types::Entry) -> Result<Vec<u8>, CodecError> 
             let barrier = StoredBarrier { term: *term, boot: *boot };
             (kind::BARRIER, 0, codec::encode(VERSION, &barrier)?)
         }
+        EntryPayload::Normal(Proposed::Level(level)) => {
+            (kind::LEVEL, 0, codec::encode(VERSION, level)?)
+        }
         EntryPayload::Membership(membership) => {
             (kind::MEMBERSHIP, 0, codec::encode(VERSION, &StoredMembership::from(membership))?)
         }
@@ -165,6 +169,9 @@ pub(crate) fn decode_entry(bytes: &[u8]) -> Result<types::Entry, CodecError> {
         kind::BARRIER => {
             let StoredBarrier { term, boot } = codec::decode(VERSION, &stored.bytes)?;
             EntryPayload::Normal(Proposed::Barrier { term, boot })
+        }
+        kind::LEVEL => {
+            EntryPayload::Normal(Proposed::Level(codec::decode(VERSION, &stored.bytes)?))
         }
         kind::MEMBERSHIP => {
             let membership: StoredMembership = codec::decode(VERSION, &stored.bytes)?;
@@ -205,7 +212,7 @@ mod tests {
         StoredLogId { term: 2, node: 3, index }.into()
     }
 
-    fn entries() -> [(types::Entry, &'static [u8]); 5] {
+    fn entries() -> [(types::Entry, &'static [u8]); 6] {
         let membership = Membership::new(
             vec![BTreeSet::from([1])],
             BTreeMap::from([(1, member("a:1", 5)), (2, member("b", 6))]),
@@ -215,11 +222,12 @@ mod tests {
             Proposed::Command(Command { at_ms: 300, everywhere, bytes })
         };
         let barrier = Proposed::Barrier { term: 2, boot: Boot(8) };
-        let payloads: [(_, &[u8]); 5] = [
+        let payloads: [(_, &[u8]); 6] = [
             (EntryPayload::Blank, &[1, 2, 3, 7, 0, 0, 0]),
             (EntryPayload::Normal(command(false)), &[1, 2, 3, 7, 1, 251, 44, 1, 2, b'h', b'i']),
             (EntryPayload::Normal(command(true)), &[1, 2, 3, 7, 3, 251, 44, 1, 2, b'h', b'i']),
             (EntryPayload::Normal(barrier), &[1, 2, 3, 7, 4, 0, 3, 1, 2, 8]),
+            (EntryPayload::Normal(Proposed::Level(2)), &[1, 2, 3, 7, 5, 0, 2, 1, 2]),
             (
                 EntryPayload::Membership(membership.expect("valid")),
                 &[1, 2, 3, 7, 2, 0, 15, 1, 1, 1, 1, 2, 1, 3, b'a', b':', b'1', 5, 2, 1, b'b', 6],
@@ -254,7 +262,7 @@ mod tests {
             decode_entry(&[2, 2, 3, 7, 0, 0, 0]).map(|_| ()),
             Err(CodecError::Version { found: 2, supported: 1 })
         );
-        let unknown = decode_entry(&[1, 2, 3, 7, 5, 0, 0]).map(|_| ());
+        let unknown = decode_entry(&[1, 2, 3, 7, 6, 0, 0]).map(|_| ());
         assert!(matches!(unknown, Err(CodecError::Malformed(_))), "{unknown:?}");
     }
 }

@@ -5,8 +5,7 @@
 //! the part's number; each part begins with how many there are. All parts of a value are written
 //! in one batch. Must not know what the values are.
 
-use sled::{Batch, Tree};
-
+use super::disk::{Batch, Tree};
 use crate::error::{Fatal, What};
 use crate::limits::ROW_PART_MAX_BYTES;
 
@@ -73,10 +72,10 @@ impl Rows<'_> {
 
     /// The key of the first row that is not below `low` and below `high`, whatever its value.
     pub(crate) fn first_key(&self, low: &[u8], high: &[u8]) -> Result<Option<Vec<u8>>, Fatal> {
-        let Some(found) = self.tree.range(low..high).keys().next() else {
+        let Some(found) = self.tree.range(low..high).next() else {
             return Ok(None);
         };
-        let full_key = found.map_err(|e| self.error(e))?;
+        let (full_key, _) = found.map_err(|e| self.error(e))?;
         self.strip(&full_key).map(|key| Some(key.to_vec()))
     }
 
@@ -175,7 +174,7 @@ mod tests {
     fn tree() -> (sled::Db, Tree) {
         let db = sled::Config::new().temporary(true).open().expect("opens");
         let tree = db.open_tree("t").expect("opens");
-        (db, tree)
+        (db, Tree::Sled(tree))
     }
 
     fn write(tree: &Tree, rows: &[(&[u8], &[u8])]) {
@@ -195,7 +194,7 @@ mod tests {
             write(&tree, &[(b"k", &value)]);
             assert_eq!(rows.get(b"k"), Ok(Some(value)), "{len}");
         }
-        for part in tree.iter().values() {
+        for part in tree.sled().iter().values() {
             assert!(part.expect("reads").len() <= ROW_PART_MAX_BYTES + PART_BYTES);
         }
     }
@@ -214,7 +213,7 @@ mod tests {
         let mut batch = Batch::default();
         rows.remove(&mut batch, b"b").expect("reads");
         tree.apply_batch(batch).expect("writes");
-        assert_eq!(tree.len(), 2);
+        assert_eq!(tree.sled().len(), 2);
     }
 
     #[test]
@@ -223,7 +222,7 @@ mod tests {
         let rows = Rows { tree: &tree, what: What::Log };
         for gone in 0..3u16 {
             write(&tree, &[(b"a", &vec![7; 3 * ROW_PART_MAX_BYTES])]);
-            tree.remove(part_key(b"a", gone)).expect("writes");
+            tree.sled().remove(part_key(b"a", gone)).expect("writes");
             let got = rows.from(b"a", b"b").next();
             assert!(matches!(got, Some(Err(Fatal::Damaged { .. }))), "{gone}: {got:?}");
         }

@@ -10,19 +10,19 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::{self, JoinHandle};
 
 use openraft::storage::IOFlushed;
-use sled::Batch;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
+use super::disk::Batch;
 use super::log::LogShared;
 use super::mark::Mark;
 use super::stripe::Rows;
 use super::{frame, keys, log_rows, panic_message, stored};
 use crate::error::{Fatal, What};
 use crate::limits::{WRITER_DRAIN_MAX_BYTES, WRITER_DRAIN_MAX_JOBS};
+use crate::runtime::Worker;
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 
 type Done = oneshot::Sender<Result<(), Fatal>>;
@@ -55,7 +55,7 @@ pub(crate) enum Job {
 
 /// Puts jobs into the writer's queue.
 #[derive(Clone)]
-pub(crate) struct WriterHandle(Sender<Job>);
+pub(crate) struct WriterHandle(UnboundedSender<Job>);
 
 impl WriterHandle {
     /// Asks without waiting. A writer that is gone answers by dropping what the job carries.
@@ -76,11 +76,15 @@ impl WriterHandle {
 }
 
 /// Starts the writer of `log`.
-pub(crate) fn spawn(log: Arc<LogShared>, mark: Mark) -> (WriterHandle, JoinHandle<()>) {
-    let (sender, queue) = channel();
+pub(crate) fn spawn(log: Arc<LogShared>, mark: Mark) -> (WriterHandle, Worker) {
+    let (sender, queue) = unbounded_channel();
     let writer = Writer { log, mark, broken: None };
-    let thread = thread::spawn(move || writer.run(&queue));
-    (WriterHandle(sender), thread)
+    #[cfg(test)]
+    if crate::sim::runs() {
+        let task = crate::runtime::spawn(writer.run_simulated(queue));
+        return (WriterHandle(sender), Worker::Task(task));
+    }
+    (WriterHandle(sender), Worker::thread(move || writer.run(queue)))
 }
 
 struct Writer {
@@ -90,24 +94,40 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, queue: &Receiver<Job>) {
-        while let Ok(first) = queue.recv() {
-            let (jobs, stop) = drain(queue, first);
-            let result = match &self.broken {
-                Some(fatal) => Err(fatal.clone()),
-                None => self.write_guarded(&jobs),
-            };
-            if let Err(fatal) = &result {
-                self.log.fatal.fail(fatal.clone());
-                self.broken = Some(fatal.clone());
-            }
-            for job in jobs {
-                answer(job, &result);
-            }
-            if stop {
+    fn run(mut self, mut queue: UnboundedReceiver<Job>) {
+        while let Some(first) = queue.blocking_recv() {
+            if self.turn(first, &mut queue) {
                 return;
             }
         }
+    }
+
+    /// The same on a disk that takes its time.
+    #[cfg(test)]
+    async fn run_simulated(mut self, mut queue: UnboundedReceiver<Job>) {
+        while let Some(first) = queue.recv().await {
+            crate::sim::disk_takes_its_time().await;
+            if self.turn(first, &mut queue) {
+                return;
+            }
+        }
+    }
+
+    /// Does `first` and what waits behind it; whether that was all.
+    fn turn(&mut self, first: Job, queue: &mut UnboundedReceiver<Job>) -> bool {
+        let (jobs, stop) = drain(queue, first);
+        let result = match &self.broken {
+            Some(fatal) => Err(fatal.clone()),
+            None => self.write_guarded(&jobs),
+        };
+        if let Err(fatal) = &result {
+            self.log.fatal.fail(fatal.clone());
+            self.broken = Some(fatal.clone());
+        }
+        for job in jobs {
+            answer(job, &result);
+        }
+        stop
     }
 
     /// The store underneath panics on some errors of the disk.
@@ -246,7 +266,7 @@ impl Writer {
 }
 
 /// Takes what waits in the queue, within bounds.
-fn drain(queue: &Receiver<Job>, first: Job) -> (Vec<Job>, bool) {
+fn drain(queue: &mut UnboundedReceiver<Job>, first: Job) -> (Vec<Job>, bool) {
     let mut jobs = Vec::new();
     let mut bytes = 0;
     let mut next = Some(first);

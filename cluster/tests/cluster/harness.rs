@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use authrai_cluster::{
-    ClusterId, Config, Handle, Node, PeerConfig, ProposeError, Role, Seed, StartError,
+    ClusterId, Config, Handle, Node, PeerConfig, ProposeError, Role, Seed, StartError, WallClock,
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -35,6 +36,8 @@ pub struct Cluster {
     pub ca: Ca,
     pub wires: Wires,
     pub places: BTreeMap<u64, Place>,
+    /// What each node's wall clock is ahead of this machine's, milliseconds.
+    pub ahead_ms: BTreeMap<u64, Arc<AtomicI64>>,
     /// A snapshot after this many entries, with a tenth of them kept in the log.
     pub snapshot_every: Option<u64>,
 }
@@ -57,7 +60,14 @@ impl Cluster {
     pub fn new() -> Cluster {
         let dir = tempfile::tempdir().expect("a directory");
         let ca = Ca::new(dir.path(), "ca");
-        Cluster { dir, ca, wires: Wires::new(), places: BTreeMap::new(), snapshot_every: None }
+        Cluster {
+            dir,
+            ca,
+            wires: Wires::new(),
+            places: BTreeMap::new(),
+            ahead_ms: (1..=9).map(|id| (id, Arc::default())).collect(),
+            snapshot_every: None,
+        }
     }
 
     pub fn data_dir(&self, id: u64) -> PathBuf {
@@ -69,8 +79,11 @@ impl Cluster {
         let files = self.ca.issue(self.dir.path(), &CLUSTER, id);
         let defaults = Config::new(self.data_dir(id));
         let every = self.snapshot_every;
+        let ahead_ms = self.ahead_ms.get(&id).cloned().unwrap_or_default();
+        let wall_clock = move || now_ms().saturating_add_signed(ahead_ms.load(Ordering::SeqCst));
         Config {
             node_id: id,
+            wall_clock: WallClock::new(wall_clock),
             snapshot_every_entries: every.unwrap_or(defaults.snapshot_every_entries),
             log_keep_entries: every.map_or(defaults.log_keep_entries, |every| every / 10),
             peers: Some(PeerConfig {
@@ -130,9 +143,19 @@ impl Cluster {
 
     /// The same, with these settings.
     pub async fn restart_with(&mut self, id: u64, config: Config) {
-        let machine = Counter::default();
-        let node = Node::start(config, machine.clone(), false).await.expect("starts");
+        self.restart_on(id, config, Counter::default()).await.expect("starts");
+    }
+
+    /// The same, on this machine: another build of the program.
+    pub async fn restart_on(
+        &mut self,
+        id: u64,
+        config: Config,
+        machine: Counter,
+    ) -> Result<(), StartError> {
+        let node = Node::start(config, machine.clone(), false).await?;
         self.runs(id, node, machine);
+        Ok(())
     }
 
     pub async fn stop(&mut self, id: u64) {
@@ -194,6 +217,12 @@ impl Cluster {
         let serves = place.node.as_ref().expect("it runs").handle().may_serve();
         serves.then(|| place.machine.published.load(Ordering::SeqCst))
     }
+}
+
+/// This machine's wall clock.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    since.as_millis() as u64
 }
 
 /// Waits for `condition`, which must come true before the deadline.

@@ -6,13 +6,16 @@
 
 mod backups;
 mod certs;
+mod clocks;
 mod harness;
 mod learners;
 mod life;
 mod members;
+mod parted;
 mod refused;
 mod revokes;
 mod snapshots;
 #[path = "../toy/mod.rs"]
 mod toy;
+mod upgrade;
 mod wires;

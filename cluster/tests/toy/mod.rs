@@ -24,6 +24,10 @@ pub enum Command {
     Gated {
         id: u64,
     },
+    /// Adds to chain 7, and only at level 2.
+    AtTwo {
+        id: u64,
+    },
     /// Makes the machine panic.
     Panic,
     /// Bytes that do not decode.
@@ -47,7 +51,15 @@ pub struct State {
 pub struct Counter {
     pub state: State,
     pub salt: u8,
+    /// The command whose record has another salt on this machine than on others.
+    pub parts_at: Option<u64>,
+    /// Levels of rules that it knows besides the first.
+    pub more_levels: u32,
+    /// As it was told; 0 if it never was.
+    pub level: u32,
     pub published: Arc<AtomicU64>,
+    /// The newest stamp.
+    pub latest_ms: Arc<AtomicU64>,
     pub view: Arc<Mutex<State>>,
     pub gate: Arc<Mutex<()>>,
 }
@@ -87,6 +99,7 @@ impl Machine for Counter {
                 bytes
             }
             Command::Gated { id } => [&[3], id.to_le_bytes().as_slice()].concat(),
+            Command::AtTwo { id } => [&[4], id.to_le_bytes().as_slice()].concat(),
             Command::Panic => vec![2],
             Command::Garbage => vec![99],
         }
@@ -104,6 +117,10 @@ impl Machine for Counter {
             [3, id @ ..] => {
                 let id = id.try_into().map_err(|_| Undecodable("short".into()))?;
                 Ok(Command::Gated { id: u64::from_le_bytes(id) })
+            }
+            [4, id @ ..] => {
+                let id = id.try_into().map_err(|_| Undecodable("short".into()))?;
+                Ok(Command::AtTwo { id: u64::from_le_bytes(id) })
             }
             _ => Err(Undecodable("an unknown command".into())),
         }
@@ -125,9 +142,14 @@ impl Machine for Counter {
                 drop(self.gate.lock().expect("not poisoned"));
                 (0, id, 0)
             }
+            Command::AtTwo { id } => {
+                assert!(self.level >= 2, "told to decide by rules that do not hold yet");
+                (7, id, 0)
+            }
             Command::Panic | Command::Garbage => panic!("told to panic"),
         };
         self.state.last_at_ms = self.state.last_at_ms.max(stamp.at_ms);
+        self.latest_ms.fetch_max(stamp.at_ms, Ordering::SeqCst);
         self.state.ids.insert(id);
         let head = self.state.heads.entry(chain).or_default();
         *head += 1;
@@ -135,9 +157,21 @@ impl Machine for Counter {
             chain: vec![chain],
             seq: *head,
             tags: tags(id),
-            bytes: record_bytes(id, self.salt, padding),
+            bytes: record_bytes(id, self.salt + u8::from(self.parts_at == Some(id)), padding),
         };
         Applied { reply: *head, records: vec![record] }
+    }
+
+    fn newest_level(&self) -> u32 {
+        1 + self.more_levels
+    }
+
+    fn level_of(command: &Command) -> u32 {
+        if matches!(command, Command::AtTwo { .. }) { 2 } else { 1 }
+    }
+
+    fn at_level(&mut self, level: u32) {
+        self.level = level;
     }
 
     fn publish(&mut self, index: u64) {

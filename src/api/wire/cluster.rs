@@ -1,6 +1,6 @@
 //! The cluster, its signing keys and its operator keys on the wire.
 
-use authrai_cluster::{MemberStatus, Role, Status};
+use authrai_cluster::{MemberStatus, Role, Status, lease::Reason};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -26,6 +26,9 @@ pub struct Cluster {
     pub leader: Option<u64>,
     /// The term of that leadership.
     pub term: u64,
+    /// Which of the machine's rules hold; raised when every node has been upgraded.
+    #[schema(examples(1))]
+    pub level: u32,
     /// This node.
     pub node: ClusterNode,
     /// Every member, by its id.
@@ -63,6 +66,13 @@ pub struct ClusterMember {
     /// What is left of its lease, in milliseconds; 0 while it may not answer.
     #[schema(required)]
     pub lease_left_ms: Option<u64>,
+    /// Why its last request for a lease was refused; null if it was granted. `diverged`: its state
+    /// is not the leader's, so it answers nothing until it is replaced.
+    #[schema(value_type = Option<schema::LeaseRefusal>, required)]
+    pub lease_refused: Option<&'static str>,
+    /// The newest level that its program knows.
+    #[schema(required, examples(1))]
+    pub newest_level: Option<u32>,
 }
 
 impl ClusterMember {
@@ -78,6 +88,8 @@ impl ClusterMember {
             applied_index: member.applied_index,
             lag: member.applied_index.map(|applied| longest.saturating_sub(applied)),
             lease_left_ms: member.lease_left_ms,
+            lease_refused: member.lease_refused.map(Reason::name),
+            newest_level: member.newest_level,
         });
         shown.collect()
     }
@@ -97,6 +109,29 @@ impl FromFields for TransferLeader {
         Some(Self {
             node_id: fields.required("node_id", rules::integer(1..=limits::NODE_ID_MAX, ""))?,
         })
+    }
+}
+
+/// The level that holds.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ClusterLevel {
+    /// Which of the machine's rules hold.
+    #[schema(examples(1))]
+    pub level: u32,
+}
+
+/// A clock that counts again.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ConfirmedClock {
+    /// What it says.
+    #[schema(value_type = schema::Timestamp)]
+    pub now: String,
+}
+
+impl ConfirmedClock {
+    /// Confirmed at `now_ms`.
+    pub fn at(now_ms: u64) -> Self {
+        Self { now: time(now_ms) }
     }
 }
 
@@ -145,6 +180,7 @@ impl Cluster {
             cluster_id: status.cluster_id_hex(),
             leader: status.leader,
             term: status.term,
+            level: status.level,
             node: ClusterNode {
                 id: status.node_id,
                 role: role(status.role),

@@ -28,9 +28,10 @@ fn ask(holder: &mut Holder, ms: u64) -> u64 {
 fn a_request_says_who_asks_and_how_far_its_view_is() {
     let mut holder = holder();
     holder.published(41, false);
+    holder.digested(6);
     assert_eq!(
         holder.request(at(5), 99),
-        Some(Request { node: 3, boot: BOOT, nonce: 1, published: 41, wall_ms: 99 })
+        Some(Request { node: 3, boot: BOOT, nonce: 1, published: 41, digest: 6, wall_ms: 99 })
     );
     assert_eq!(holder.request(at(6), 99).map(|request| request.nonce), Some(2));
 }
