@@ -155,16 +155,16 @@ async fn ask(
     path: &str,
     body: Option<Value>,
 ) -> Result<Value, Failure> {
-    Asked::of(target)?.json(method, path, body).await
+    AskedNode::of(target)?.json(method, path, body).await
 }
 
 /// A node, and the key that it is asked with.
-pub(super) struct Asked {
+pub(super) struct AskedNode {
     url: String,
     key: SecretString,
 }
 
-impl Asked {
+impl AskedNode {
     /// The node that `target` names.
     ///
     /// # Errors
@@ -224,7 +224,7 @@ impl Asked {
     /// The same, of an answer that is not large.
     ///
     /// # Errors
-    /// As [`Asked::send`].
+    /// As [`AskedNode::send`].
     pub(super) async fn json(
         &self,
         method: Method,

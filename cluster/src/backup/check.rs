@@ -43,13 +43,12 @@ pub(super) fn walk<M: Machine, E: From<BackupError>>(
 ) -> Result<Contents, E> {
     let mut reader = Reader::new(from)?;
     let origin = header(&mut reader)?;
-    let newest = machine.newest_level();
-    if origin.level > newest {
-        return Err(BackupError::Level { found: origin.level, newest }.into());
+    let (found, newest) = (origin.level, machine.newest_level());
+    if found > newest {
+        return Err(BackupError::Level { found, newest }.into());
     }
     let mut state = StateFrames { reader: &mut reader, piece: Vec::new(), read: 0, after: None };
     let restored = machine.restore(&mut state);
-    machine.at_level(origin.level);
     // A damaged file is named as such, whatever the machine made of it.
     let mut frame = state.finish()?;
     restored.map_err(|e| reader.damaged(format!("the state before it: {e}")))?;

@@ -29,10 +29,10 @@ pub struct Origin {
     pub index: u64,
     /// The wall clock of the node that made it, milliseconds since the Unix epoch.
     pub at_ms: u64,
-    /// Which of the machine's rules held there; see [`crate::Machine::at_level`].
-    pub level: u32,
     /// The program that made it, for people.
     pub program: String,
+    /// Which of the machine's rules held.
+    pub level: u32,
 }
 
 impl Origin {
@@ -74,13 +74,12 @@ pub enum BackupError {
         /// The version that this program reads.
         supported: u8,
     },
-    /// It is of a cluster whose machine was raised to a level that this program does not know.
+    /// Its state was made by rules that this program does not know.
     #[error(
-        "it is of a cluster at machine level {found}, and this program knows levels up to {newest}: \
-         use the version that made it, or a newer one"
+        "it is of machine level {found}; this program knows levels up to {newest}: use a newer one"
     )]
     Level {
-        /// The cluster's level.
+        /// Its level.
         found: u32,
         /// The newest level that this program knows.
         newest: u32,

@@ -178,12 +178,13 @@ fn seed<M: Machine>(
     }
     let command = first(machine, &contents, identity.cluster).map_err(RestoreError::Declined)?;
     let index = contents.origin.index.saturating_add(1);
+    machine.at_level(contents.origin.level);
     let applied = machine.apply(Stamp { index, at_ms: wall_clock::now_ms() }, command);
     journal.append(applied.records).and_then(|()| store.sync()).map_err(fatal)?;
     let snapshots = Snapshots::open(dir, identity.cluster)?;
-    let level = contents.origin.level;
-    let founding = founding(config, identity, index);
-    snapshots.take::<M>(&machine.freeze(), &founding, level).map_err(fatal)?;
+    snapshots
+        .take::<M>(&machine.freeze(), &founding(config, identity, index), contents.origin.level)
+        .map_err(fatal)?;
     Ok(Restored { contents, cluster: identity.cluster, reply: applied.reply })
 }
 

@@ -10,7 +10,7 @@ use crate::toy::{Counter, add, record_bytes};
 const SALT: u8 = 3;
 
 fn origin() -> Origin {
-    Origin { cluster: [9; 16], index: 7, at_ms: 300, level: 1, program: "p 1".into() }
+    Origin { cluster: [9; 16], index: 7, at_ms: 300, program: "p 1".into(), level: 1 }
 }
 
 /// A machine that has added to two chains, and its records.
@@ -216,6 +216,16 @@ fn a_state_that_does_not_decode_or_ends_elsewhere_is_refused() {
 }
 
 #[test]
+fn a_backup_of_rules_that_are_not_known_here_is_refused() {
+    let out = Writer::new(Vec::new(), &Origin { level: 9, ..origin() }).expect("writes");
+    let bytes = out.finish().expect("writes");
+    assert_eq!(
+        read(&bytes).map(|_| ()),
+        Err(BackupError::Level { found: 9, newest: Counter::default().newest_level() })
+    );
+}
+
+#[test]
 fn the_form_of_a_backup_does_not_change() {
     let mut out = Writer::new(Vec::new(), &origin()).expect("writes");
     out.write_all(b"s").expect("writes");
@@ -224,23 +234,23 @@ fn the_form_of_a_backup_does_not_change() {
     out.records(&Records { chain: b"c".to_vec(), from: 1, records: vec![row] }).expect("writes");
     let bytes = out.finish().expect("writes");
     let mut want = b"ARAIBACK\x01".to_vec();
-    want.extend([1, 25, 0, 0, 0]);
+    want.extend([1, 26, 0, 0, 0]);
     want.extend(&bytes[14..18]);
     want.push(1);
     want.extend([9; 16]);
-    want.extend([7, 251, 44, 1, 3, b'p', b' ', b'1']);
+    want.extend([7, 251, 44, 1, 3, b'p', b' ', b'1', 1]);
     want.extend([2, 1, 0, 0, 0]);
-    want.extend(&bytes[48..52]);
+    want.extend(&bytes[49..53]);
     want.push(b's');
     want.extend([3, 10, 0, 0, 0]);
-    want.extend(&bytes[58..62]);
+    want.extend(&bytes[59..63]);
     want.extend([1, 1, b'c', 1, 1, 1, 1, b't', 1, b'r']);
-    assert_eq!(bytes[..72], want);
-    assert_eq!(bytes[72..77], [4, 40, 0, 0, 0]);
-    assert_eq!(bytes[81..89], 3u64.to_le_bytes());
+    assert_eq!(bytes[..73], want);
+    assert_eq!(bytes[73..78], [4, 40, 0, 0, 0]);
+    assert_eq!(bytes[82..90], 3u64.to_le_bytes());
     // Over all of it, sums included.
     let whole = crc32fast::hash(&bytes);
-    assert_eq!(whole, 2_096_824_487);
+    assert_eq!(whole, 2_623_465_376);
     let mut reader = Reader::new(bytes.as_slice()).expect("reads");
     assert_eq!(reader.next(), Ok(Frame::Header(origin())));
 }

@@ -10,7 +10,7 @@ use clap::Args;
 use reqwest::Method;
 use tempfile::NamedTempFile;
 
-use crate::cli::operator::{Asked, Target};
+use crate::cli::operator::{AskedNode, Target};
 use crate::cli::{Exit, Failure, print};
 use crate::rfc3339;
 
@@ -47,7 +47,7 @@ pub async fn run(create: Create) -> Result<(), Failure> {
     let cannot = |error: io::Error| cannot_write(&file, &error);
     // Readable by its owner alone, and gone again if anything fails.
     let mut draft = NamedTempFile::new_in(folder).map_err(cannot)?;
-    let bytes = receive(&Asked::of(target)?, draft.as_file_mut(), &file).await?;
+    let bytes = receive(&AskedNode::of(target)?, draft.as_file_mut(), &file).await?;
     draft.as_file().sync_all().map_err(cannot)?;
     let (origin, sha256) = checked(draft.as_file_mut(), &file)?;
     let named = if force { draft.persist(&file) } else { draft.persist_noclobber(&file) };
@@ -59,7 +59,7 @@ pub async fn run(create: Create) -> Result<(), Failure> {
     print(&report(&file, &origin, bytes, &sha256))
 }
 
-async fn receive(asked: &Asked, out: &mut File, file: &Path) -> Result<u64, Failure> {
+async fn receive(asked: &AskedNode, out: &mut File, file: &Path) -> Result<u64, Failure> {
     let client = reqwest::Client::builder().read_timeout(PAUSE_MAX).build();
     let client = client.map_err(|error| asked.silent("/v1/cluster/backup", &error))?;
     let mut answer = asked.send(&client, Method::GET, "/v1/cluster/backup", None).await?;

@@ -4,7 +4,7 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::cli::operator::{Asked, Target, text};
+use crate::cli::operator::{AskedNode, Target, text};
 use crate::cli::{Failure, print};
 
 /// The API's largest page.
@@ -45,7 +45,7 @@ struct What {
 /// # Errors
 /// If the node does not answer, or not with that.
 pub async fn suspended(suspended: Suspended) -> Result<(), Failure> {
-    let asked = Asked::of(suspended.target)?;
+    let asked = AskedNode::of(suspended.target)?;
     let mut offset = 0;
     let mut out = String::new();
     loop {
@@ -79,7 +79,7 @@ pub async fn run(lift: Lift) -> Result<(), Failure> {
         What { agent: Some(id), .. } => json!({"agent_id": id}),
         What { .. } => json!({"all": true}),
     };
-    let asked = Asked::of(lift.target)?;
+    let asked = AskedNode::of(lift.target)?;
     let lifted = asked.json(Method::POST, "/v1/cluster/suspensions/lift", Some(body)).await?;
     print(&format!(
         "Lifted: {} API keys, {} agents. Still suspended: {} API keys, {} agents.\n",
