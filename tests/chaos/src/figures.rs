@@ -248,6 +248,8 @@ impl Bench {
             let leader = self.cluster.leader().await?;
             let alone = self.other_than(&[leader]);
             let (token, _) = self.issue(leader).await?;
+            // One that it has not seen would have to be asked for.
+            self.until(alone, &token, Said::Valid).await?;
             let dead: Vec<_> = self.cluster.ids().into_iter().filter(|id| *id != alone).collect();
             for id in &dead {
                 self.cluster.node(*id)?.kill()?;

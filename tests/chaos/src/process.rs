@@ -106,7 +106,7 @@ impl Process {
              listen = \"{peer}\"\n\
              advertise = \"{proxy}\"\n\
              connect_from = \"{ip}\"\n\
-             voter = {voter}\n\
+             {vote}\
              ca_file = \"{certs}/ca.pem\"\n\
              certificate_file = \"{certs}/node-{id}.pem\"\n\
              key_file = \"{certs}/node-{id}.key\"\n\
@@ -117,6 +117,7 @@ impl Process {
             proxy = network.proxy(id),
             ip = network.ip(id),
             certs = certs.display(),
+            vote = if voter { "" } else { "voter = false\n" },
         );
         fs::write(site.folder.join(format!("node-{id}.toml")), config)?;
         Ok(Self { id, folder, own_disk, child: None, voter, clock_ppm: 0 })
