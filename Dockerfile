@@ -2,6 +2,7 @@
 # Set up, once, and run:
 #   docker run --rm -v authrai:/var/lib/authrai authrai cluster init
 #   docker run -d -p 8080:8080 -v authrai:/var/lib/authrai authrai
+# scripts/compose.yaml runs a cluster of three.
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
@@ -14,7 +15,8 @@ RUN cargo build --locked --release --bin authrai \
  && strip target/release/authrai
 
 FROM debian:bookworm-slim
-RUN useradd --system --uid 10001 --home-dir /var/lib/authrai --create-home authrai
+RUN useradd --system --uid 10001 --home-dir /var/lib/authrai --create-home authrai \
+ && install -d -o authrai -m 0700 /etc/authrai
 COPY --from=build /src/target/release/authrai /usr/local/bin/authrai
 USER authrai
 VOLUME /var/lib/authrai

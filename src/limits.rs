@@ -296,6 +296,8 @@ pub const DOMAIN_CHECKS_PER_ORGANIZATION_MAX: usize = 8;
 pub const DOMAIN_RECHECKS_AT_ONCE: usize = 16;
 /// How often a check is made again because somebody else has looked meanwhile.
 pub const DOMAIN_CHECK_ATTEMPTS_MAX: usize = 3;
+/// Backups that a node makes at the same time; one more is a 429.
+pub const BACKUPS_MAX: usize = 2;
 /// Most plans, those included that are offered no more.
 pub const PLANS_MAX: usize = 100;
 /// Longest name of a plan.

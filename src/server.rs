@@ -3,6 +3,8 @@
 //!
 //! The only place that knows all of them. Must not know the command line.
 
+pub mod backup;
+
 use std::{
     io,
     net::{SocketAddr, TcpListener},
@@ -211,6 +213,7 @@ impl Server {
             key_rates: Arc::new(api::KeyRates::default()),
             address_rates: api::AddressRates::new(config.rate_limits.verify_per_address)
                 .map(Arc::new),
+            backups: Arc::new(tokio::sync::Semaphore::new(limits::BACKUPS_MAX)),
             default_plan: config.plans.default.as_str().into(),
         };
         let mut server = Self {
@@ -372,6 +375,17 @@ async fn open_store(
     views: &Views,
     founding: Founding,
 ) -> Result<Node<AuthMachine>, StartError> {
+    let storage = storage(config)?;
+    let machine = AuthMachine::new(views.clone());
+    Ok(match founding {
+        Founding::Allowed => Box::pin(Node::start(storage, machine, true)).await?,
+        Founding::Refused => Box::pin(Node::start(storage, machine, false)).await?,
+        Founding::Joining(seeds) => Box::pin(Node::join(storage, machine, seeds)).await?,
+    })
+}
+
+/// Where the node lives and how it behaves, as the cluster crate wants to know it.
+fn storage(config: &Config) -> Result<authrai_cluster::Config, StartError> {
     let mut storage = authrai_cluster::Config::new(config.data_dir.clone());
     storage.node_id = config.node_id;
     storage.snapshot_every_entries = config.storage.snapshot_every_entries;
@@ -379,12 +393,7 @@ async fn open_store(
     storage.peers = peers(&config.peers)?;
     storage.voter = config.peers.voter;
     storage.lease = lease(&config.lease)?;
-    let machine = AuthMachine::new(views.clone());
-    Ok(match founding {
-        Founding::Allowed => Box::pin(Node::start(storage, machine, true)).await?,
-        Founding::Refused => Box::pin(Node::start(storage, machine, false)).await?,
-        Founding::Joining(seeds) => Box::pin(Node::join(storage, machine, seeds)).await?,
-    })
+    Ok(storage)
 }
 
 /// How the node speaks to the others, if it does.

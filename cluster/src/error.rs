@@ -200,6 +200,12 @@ pub enum StartError {
         /// The data directory.
         dir: PathBuf,
     },
+    /// A backup was being restored into the directory, and that did not end.
+    #[error("a backup was being restored into {}, and that was interrupted; restore it again, into the same directory", dir.display())]
+    RestoreUnfinished {
+        /// The data directory.
+        dir: PathBuf,
+    },
     /// Another process runs on the directory.
     #[error("{} is in use by another process; stop that one first, or choose another data directory", dir.display())]
     Locked {
@@ -283,7 +289,7 @@ pub enum StartError {
     },
     /// Something in the directory is damaged.
     #[error(
-        "damaged {what} at {place}: {detail}; this node will not start on it: restore the data directory from a backup, or remove it and let the node join afresh, and check the disk"
+        "damaged {what} at {place}: {detail}; this node will not start on it: check the disk, then let a new node join in its stead, or, if no other is left, restore a backup"
     )]
     Damaged {
         /// What is damaged.

@@ -40,13 +40,8 @@ impl Front {
             let (way, address) = (Way::Simulated(config.node_id), peers.advertise.clone());
             return Ok(Some(Front { way, ear: Ear::Simulated, address }));
         }
-        let credentials = Credentials::load(peers)?;
+        let credentials = Credentials::of_node(peers, config.node_id)?;
         let dir = || config.data_dir.clone();
-        if credentials.node != config.node_id {
-            let (path, named, own) = (&peers.certificate, credentials.node, config.node_id);
-            let detail = format!("it names node {named}, but this is node {own}");
-            return Err(StartError::Certificate { path: path.clone(), detail });
-        }
         if let Some(expected) = config.cluster_id.filter(|id| *id != credentials.cluster) {
             return Err(StartError::ForeignCluster {
                 path: dir(),

@@ -13,6 +13,7 @@
 
 mod admission;
 mod answer;
+pub mod backup;
 mod codec;
 mod config;
 mod error;

@@ -129,3 +129,12 @@ pub(crate) const JOURNAL_CHAINS_PAGE_MAX: usize = 16_384;
 pub(crate) const JOURNAL_FETCH_MAX_BYTES: usize = 1024 * 1024;
 /// How long the answer to a request for records may take.
 pub(crate) const JOURNAL_FETCH_ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// Bytes of state, or about as many of records, in one frame of a backup.
+pub(crate) const BACKUP_FRAME_BYTES: usize = 256 * 1024;
+/// Largest frame of a backup: a single record may be larger than the rest.
+pub(crate) const BACKUP_FRAME_MAX_BYTES: usize = CODEC_MAX_BYTES;
+/// Frames of a backup that are made before they are taken.
+pub(crate) const BACKUP_PIECES_AHEAD: usize = 2;
+/// How long whoever takes a backup may take no frame of it.
+pub(crate) const BACKUP_STALL_MAX: Duration = Duration::from_secs(60);

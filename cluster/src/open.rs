@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use crate::Machine;
+use crate::backup;
 use crate::config::Config;
 use crate::error::{Fatal, StartError, What};
 use crate::fatal::FatalCell;
@@ -90,6 +91,9 @@ pub(crate) fn open<M: Machine>(
         return Err(StartError::NotInitialised { dir: path.clone() });
     }
     let dir = DataDir::lock(path)?;
+    if backup::is_under_way(path) {
+        return Err(StartError::RestoreUnfinished { dir: path.clone() });
+    }
     let store = Arc::new(Store::open(path, config.cache_bytes)?);
     match assemble(config, &store, machine, beginning) {
         Ok((parts, writer_thread)) => {

@@ -15,6 +15,7 @@ use axum::{
 
 use super::{
     App,
+    error::api_key_suspended,
     freshness::unavailable,
     idempotency::Named,
     notes::Notes,
@@ -238,6 +239,9 @@ fn authenticate(
         )
     })?;
     let (key, per_second) = match &known {
+        Known::ApiKey(key) if view.state.is_api_key_suspended(key.id) => {
+            return Err(api_key_suspended());
+        }
         Known::ApiKey(key) => {
             let plan = view.state.plan_of(key.tenant.org);
             let most = limits::REQUESTS_PER_SECOND_MAX;

@@ -59,7 +59,8 @@ pub(super) fn router() -> OpenApiRouter<App> {
 )]
 async fn status(_: Operator, State(app): State<App>) -> Json<Cluster> {
     let members = app.handle.members().await;
-    Json(Cluster::new(&app.handle.status(), app.handle.may_serve(), members))
+    let state = &app.views.load().state;
+    Json(Cluster::new(&app.handle.status(), app.handle.may_serve(), members, state))
 }
 
 /// Remove a node from the cluster

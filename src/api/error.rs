@@ -193,6 +193,13 @@ impl From<Refusal> for Problem {
                 "The domain was checked again and again by others at the same time. Nothing was \
                  recorded of this check; try again.",
             ),
+            Refusal::CallerSuspended(()) => api_key_suspended(),
+            Refusal::AgentSuspended(()) => Problem::new(
+                Code::AGENT_SUSPENDED,
+                "The cluster was restored from a backup, so it is not known what became of the agent \
+                 after that was made: it gets no tokens until an operator of the cluster lifts its \
+                 suspension (authrai backup lift --agent ID).",
+            ),
             Refusal::PlanLimitReached(reached) => plan_limit_reached(reached),
             Refusal::PlanTooSmall(too_small) => plan_too_small(&too_small),
             Refusal::IdempotencyKeyReused(()) => Problem::new(
@@ -202,6 +209,16 @@ impl From<Refusal> for Problem {
             ),
         }
     }
+}
+
+/// The key is one of before a restore, and nobody has looked at it since.
+pub fn api_key_suspended() -> Problem {
+    Problem::new(
+        Code::API_KEY_SUSPENDED,
+        "The cluster was restored from a backup, so it is not known whether the key was revoked \
+         after that was made: it opens nothing until an operator of the cluster lifts its suspension \
+         (authrai backup lift --api-key ID). Nothing was done.",
+    )
 }
 
 /// Limits are freed by expiry, which is a matter of minutes.

@@ -10,6 +10,7 @@ mod api_keys;
 mod approvals;
 mod audit;
 mod auth;
+mod backup;
 mod billing;
 mod body;
 mod cluster;
@@ -44,6 +45,7 @@ use std::sync::Arc;
 
 use authrai_cluster::Handle;
 use axum::{Router, middleware};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -95,6 +97,8 @@ pub struct App {
     pub key_rates: Arc<KeyRates>,
     /// The rates of addresses that verify on this node, if they are limited.
     pub address_rates: Option<Arc<AddressRates>>,
+    /// Places for backups that this node makes at a time.
+    pub backups: Arc<Semaphore>,
     /// The plan of a new organisation that names none.
     pub default_plan: Arc<str>,
 }
@@ -133,6 +137,7 @@ fn routes(address_rates: Option<&Arc<AddressRates>>) -> OpenApiRouter<App> {
         .merge(domains::router())
         .merge(organizations::router())
         .merge(cluster::router())
+        .merge(backup::router())
         .merge(webhooks::router())
         .merge(billing::router());
     openapi::described().nest("/v1", nouns).merge(health::router())

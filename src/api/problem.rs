@@ -102,6 +102,8 @@ codes! {
     422 IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused", "The key was sent with another request";
     429 RATE_LIMITED = "rate_limited", "Too many requests";
     503 TIMED_OUT = "timed_out", "It took too long";
+    403 API_KEY_SUSPENDED = "api_key_suspended", "The key is suspended since a restore";
+    409 AGENT_SUSPENDED = "agent_suspended", "The agent is suspended since a restore";
 }
 
 /// What is wrong with one field of a request.

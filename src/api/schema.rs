@@ -174,6 +174,8 @@ schemas! {
     LeaseRefusal = words([
         "not_leader", "taking_office", "not_member", "lagging", "no_quorum", "too_many", "diverged",
     ]);
+    /// What a restore can suspend.
+    SuspendedKind = words(["api_key", "agent"]);
     /// What a signing key may do.
     SigningKeyStatus = words(["active", "retired", "revoked"]);
     /// An agent's id.

@@ -44,10 +44,10 @@ Example:
     TransferLeader(operator::Member),
     /// After an upgrade of every node: let what the new version decides anew hold
     #[command(after_help = OPERATOR_KEY)]
-    RaiseLevel(operator::Asked),
+    RaiseLevel(operator::Target),
     /// Say that the clock of a node is right, though it has jumped
     #[command(after_help = OPERATOR_KEY)]
-    ConfirmClock(operator::Asked),
+    ConfirmClock(operator::Target),
 }
 
 const OPERATOR_KEY: &str = "\

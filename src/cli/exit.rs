@@ -81,6 +81,7 @@ impl From<StartError> for Failure {
                 Store::DiskFull { .. } => Exit::Io,
                 Store::Listen { .. } | Store::NotTakenIn { .. } => Exit::Unavailable,
                 Store::NotInitialised { .. }
+                | Store::RestoreUnfinished { .. }
                 | Store::Certificate { .. }
                 | Store::ForeignNode { .. }
                 | Store::ForeignCluster { .. } => Exit::Config,
@@ -104,7 +105,10 @@ impl From<Fatal> for Failure {
                  acknowledged is lost"
             ),
             Fatal::Damaged { .. } => {
-                format!("{fatal}. Check the disk, and restore the data directory from a backup")
+                format!(
+                    "{fatal}. Check the disk. Then let a new node join in this one's stead, or, if no other \
+                     is left, restore a backup: `authrai backup restore`"
+                )
             }
             _ => format!("the node cannot go on: {fatal}"),
         };

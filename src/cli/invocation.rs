@@ -1,6 +1,7 @@
 //! The command line as it was typed, to suggest another one that works as pasted.
 
 use std::env;
+use std::path::Path;
 
 /// The program as it was called.
 pub fn program() -> String {
@@ -9,7 +10,13 @@ pub fn program() -> String {
 
 /// The same program and flags with another command, which replaces the first `words` words.
 pub fn instead(words: usize, command: &str) -> String {
-    let flags = env::args_os().skip(1 + words).map(|flag| quoted(&flag.to_string_lossy()));
+    instead_without(words, command, Path::new(""))
+}
+
+/// The same, without the word that names `file`, which the other command does not take.
+pub fn instead_without(words: usize, command: &str, file: &Path) -> String {
+    let flags = env::args_os().skip(1 + words).filter(|flag| Path::new(flag) != file);
+    let flags = flags.map(|flag| quoted(&flag.to_string_lossy()));
     [program(), command.to_owned()].into_iter().chain(flags).collect::<Vec<_>>().join(" ")
 }
 

@@ -4,6 +4,7 @@
 //! Must not know what a node does beyond starting and stopping it.
 
 mod audit;
+mod backup;
 mod certs;
 mod cluster;
 mod completions;
@@ -89,6 +90,9 @@ Examples:
     /// Set a cluster up, look at it and change it
     #[command(subcommand)]
     Cluster(cluster::Command),
+    /// Back a cluster up, and found a new one from a backup
+    #[command(subcommand)]
+    Backup(backup::Command),
     /// Check an exported audit log
     #[command(subcommand)]
     Audit(audit::Command),
@@ -137,6 +141,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Serve(args) => block_on(serve::run(args)),
         Command::Cluster(command) => block_on(cluster::run(command)),
         Command::Audit(command) => audit::run(command),
+        Command::Backup(command) => backup::run(command),
         Command::Config(command) => config::run(command),
         Command::Health(args) => block_on(health::run(args)),
         Command::Key(command) => key::run(&command),

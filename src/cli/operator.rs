@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use reqwest::{Client, Method};
+use reqwest::{Client, Method, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
@@ -50,13 +50,6 @@ pub struct Member {
     target: Target,
 }
 
-/// `authrai cluster raise-level` and `confirm-clock`
-#[derive(Debug, Args)]
-pub struct Asked {
-    #[command(flatten)]
-    target: Target,
-}
-
 /// Prints what the members say of themselves.
 ///
 /// # Errors
@@ -95,6 +88,16 @@ pub async fn status(status: Status) -> Result<(), Failure> {
             out.push_str(&format!("{:>5}  no lease: {why}\n", ""));
         }
     }
+    let restored = &answer["restored"];
+    if !restored.is_null() {
+        out.push_str(&format!(
+            "\nrestored {} from a backup of {}; suspended: {} API keys, {} agents\n",
+            text(&restored["restored_at"]),
+            text(&restored["backup_made_at"]),
+            text(&restored["suspended_api_keys"]),
+            text(&restored["suspended_agents"]),
+        ));
+    }
     print(&out)
 }
 
@@ -123,7 +126,7 @@ pub async fn transfer_leader(member: Member) -> Result<(), Failure> {
 ///
 /// # Errors
 /// If a member does not answer, or it was not done in time.
-pub async fn raise_level(Asked { target }: Asked) -> Result<(), Failure> {
+pub async fn raise_level(target: Target) -> Result<(), Failure> {
     let answer = ask(target, Method::POST, "/v1/cluster/level", None).await?;
     print(&format!("The cluster is at level {}.\n", text(&answer["level"])))
 }
@@ -132,13 +135,13 @@ pub async fn raise_level(Asked { target }: Asked) -> Result<(), Failure> {
 ///
 /// # Errors
 /// If the node does not answer.
-pub async fn confirm_clock(Asked { target }: Asked) -> Result<(), Failure> {
+pub async fn confirm_clock(target: Target) -> Result<(), Failure> {
     let answer = ask(target, Method::POST, "/v1/cluster/clock", None).await?;
     print(&format!("The node's clock counts; it says {}.\n", text(&answer["now"])))
 }
 
 /// What did not say anything is a dash.
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
         Value::String(text) => text.clone(),
@@ -152,33 +155,85 @@ async fn ask(
     path: &str,
     body: Option<Value>,
 ) -> Result<Value, Failure> {
-    let key = std::env::var(KEY).map(SecretString::from).map_err(|_| {
-        Failure::new(Exit::Usage, format!("set {KEY} to an operator key of the cluster"))
-    })?;
-    let url = match target.url {
-        Some(url) => url,
-        None => {
-            let overrides = Overrides::default();
-            local_url(overrides.resolve(Profile::Serve, target.config, Vec::new())?.config.listen)
-        }
-    };
-    let url = format!("{}{path}", url.trim_end_matches('/'));
-    let silent = |error: reqwest::Error| {
+    AskedNode::of(target)?.json(method, path, body).await
+}
+
+/// A node, and the key that it is asked with.
+pub(super) struct AskedNode {
+    url: String,
+    key: SecretString,
+}
+
+impl AskedNode {
+    /// The node that `target` names.
+    ///
+    /// # Errors
+    /// If there is no key, or the configuration is wrong.
+    pub(super) fn of(target: Target) -> Result<Self, Failure> {
+        let key = std::env::var(KEY).map(SecretString::from).map_err(|_| {
+            Failure::new(Exit::Usage, format!("set {KEY} to an operator key of the cluster"))
+        })?;
+        let url = match target.url {
+            Some(url) => url,
+            None => {
+                let overrides = Overrides::default();
+                let resolved = overrides.resolve(Profile::Serve, target.config, Vec::new())?;
+                local_url(resolved.config.listen)
+            }
+        };
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), key })
+    }
+
+    /// Why there is no answer at `path`.
+    pub(super) fn silent(&self, path: &str, error: &reqwest::Error) -> Failure {
         let why =
-            std::error::Error::source(&error).map_or_else(String::new, |why| format!(": {why}"));
-        Failure::new(Exit::Unavailable, format!("{url} does not answer{why}. Is the node running?"))
-    };
-    let client = Client::builder().timeout(TIMEOUT).build().map_err(silent)?;
-    let mut request = client.request(method, &url).bearer_auth(key.expose_secret());
-    if let Some(body) = body {
-        request = request.json(&body);
+            std::error::Error::source(error).map_or_else(String::new, |why| format!(": {why}"));
+        let url = &self.url;
+        Failure::new(
+            Exit::Unavailable,
+            format!("{url}{path} does not answer{why}. Is the node running?"),
+        )
     }
-    let answer = request.send().await.map_err(silent)?;
-    let done = answer.status();
-    let body: Value = answer.json().await.map_err(silent)?;
-    if done.is_success() {
-        return Ok(body);
+
+    /// Sends a request; the answer, if it is a success.
+    ///
+    /// # Errors
+    /// What the node says instead, or that it says nothing.
+    pub(super) async fn send(
+        &self,
+        client: &Client,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Response, Failure> {
+        let url = format!("{}{path}", self.url);
+        let mut request = client.request(method, &url).bearer_auth(self.key.expose_secret());
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.map_err(|error| self.silent(path, &error))?;
+        let done = answer.status();
+        if done.is_success() {
+            return Ok(answer);
+        }
+        let body: Value = answer.json().await.map_err(|error| self.silent(path, &error))?;
+        let exit = if done.is_server_error() { Exit::Unavailable } else { Exit::Negative };
+        Err(Failure::new(exit, format!("{url} answers {done}: {}", text(&body["detail"]))))
     }
-    let exit = if done.is_server_error() { Exit::Unavailable } else { Exit::Negative };
-    Err(Failure::new(exit, format!("{url} answers {done}: {}", text(&body["detail"]))))
+
+    /// The same, of an answer that is not large.
+    ///
+    /// # Errors
+    /// As [`AskedNode::send`].
+    pub(super) async fn json(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Value, Failure> {
+        let client = Client::builder().timeout(TIMEOUT).build();
+        let client = client.map_err(|error| self.silent(path, &error))?;
+        let answer = self.send(&client, method, path, body).await?;
+        answer.json().await.map_err(|error| self.silent(path, &error))
+    }
 }

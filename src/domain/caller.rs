@@ -64,7 +64,8 @@ impl Rule {
             }
             Action::UpdateOrganization(_)
             | Action::RevokeSigningKey(_)
-            | Action::DeleteOperatorKey(_) => Self { operator: true, ..Self::NOBODY },
+            | Action::DeleteOperatorKey(_)
+            | Action::LiftSuspension(_) => Self { operator: true, ..Self::NOBODY },
             Action::CreateApiKey(_) => {
                 Self { operator: true, setup: true, ..Self::tenant(ApiKeysWrite) }
             }
@@ -95,6 +96,7 @@ impl Rule {
             Action::CreateDomain(_) | Action::DeleteDomain(_) => Self::tenant(DomainsWrite),
             Action::RecordDomainCheck(_) => Self { node: true, ..Self::tenant(DomainsWrite) },
             Action::SetPlans(_) => Self { node: true, setup: true, ..Self::NOBODY },
+            Action::Restore(_) => Self { setup: true, ..Self::NOBODY },
             Action::ChangePlan(_) => {
                 Self { operator: true, setup: true, ..Self::tenant(BillingWrite) }
             }
@@ -110,8 +112,8 @@ fn forbidden(why: &str) -> Refusal {
 ///
 /// # Errors
 ///
-/// [`Refusal::CallerUnknown`] when the key is unknown or dead, [`Refusal::Forbidden`] when it is
-/// good and lacks the right.
+/// [`Refusal::CallerUnknown`] when the key is unknown or dead, [`Refusal::CallerSuspended`] when an
+/// operator has to look at it first, [`Refusal::Forbidden`] when it is good and lacks the right.
 pub(super) fn admit<'a>(
     state: &'a State,
     at: Millis,
@@ -125,6 +127,9 @@ pub(super) fn admit<'a>(
                 .get(&id)
                 .filter(|key| key.is_alive(at))
                 .ok_or(Refusal::CallerUnknown(()))?;
+            if state.is_api_key_suspended(id) {
+                return Err(Refusal::CallerSuspended(()));
+            }
             let needed = rule.permission.ok_or_else(|| forbidden("an API key cannot do this"))?;
             if !key.permissions.contains(needed) {
                 return Err(Refusal::Forbidden(format!(

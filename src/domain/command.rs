@@ -17,6 +17,7 @@ use super::{
     CreateWebhook, RecordDeliveries, RetryDelivery, RotateWebhookSecret, UpdateWebhook, WebhookId,
 };
 use super::{IdempotencyClaim, Plan};
+use super::{Restore, Suspension};
 use crate::codec::stored_enum;
 
 stored_enum! {
@@ -125,6 +126,10 @@ stored_enum! {
         130 => SetPlans(Vec<Plan>),
         /// Another plan for an organisation.
         131 => ChangePlan(ChangePlan),
+        /// The state came out of a backup: the first command of the cluster that it founds.
+        150 => Restore(Restore),
+        /// What a restoration suspended may be used again.
+        151 => LiftSuspension(Suspension),
     }
 }
 
@@ -148,6 +153,7 @@ impl Action {
                 | Self::RevokeSigningKey(_)
                 | Self::CreateOperatorKey(_)
                 | Self::DeleteOperatorKey(_)
+                | Self::LiftSuspension(_)
         )
     }
 }

@@ -13,6 +13,7 @@ use super::{Outbox, Webhook, WebhookId};
 use imbl::OrdMap;
 
 use super::{IdempotencyRecord, Plan, TokenCount};
+use super::{Restoration, TakenAway};
 use crate::codec::stored_enum;
 
 /// What an event is about, for the audit log's columns and filters.
@@ -250,4 +251,19 @@ pub enum Fact {
     AnswerRemembered(Hash, Arc<IdempotencyRecord>),
     /// Bookkeeping, not audited: an answer has been remembered long enough.
     AnswerForgotten(Hash),
+    /// `cluster.restored`, in the chain of the cluster: how, and what that took away.
+    ClusterRestored(Arc<Restoration>, TakenAway),
+    /// `cluster.restored`, in each other chain: what happened since the event before it is lost.
+    ChainRestored(Arc<Restoration>),
+    /// `api_key.suspension_lifted`
+    ApiKeySuspensionLifted(Arc<ApiKey>),
+    /// `agent.suspension_lifted`
+    AgentSuspensionLifted(Arc<Agent>),
+    /// `cluster.suspensions_lifted`: all of them.
+    SuspensionsLifted {
+        /// Of so many API keys.
+        api_keys: u64,
+        /// Of so many agents.
+        agents: u64,
+    },
 }

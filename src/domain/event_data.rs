@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Actor, Agent, ApiKey, DnsDomain, Fact, LiveToken, Millis, OperatorKey, Organization,
-    SigningKey, Subject, TokenDetails, plan_data, policy_data, webhook_data,
+    Restoration, SigningKey, Subject, TakenAway, TokenDetails, plan_data, policy_data,
+    webhook_data,
 };
 use crate::rfc3339;
 
@@ -61,6 +62,10 @@ impl Fact {
             Self::PlansSet(_) => "plans.updated",
             Self::PlanUpgraded { .. } => "billing.plan_upgraded",
             Self::PlanDowngraded { .. } => "billing.plan_downgraded",
+            Self::ClusterRestored(..) | Self::ChainRestored(_) => "cluster.restored",
+            Self::ApiKeySuspensionLifted(_) => "api_key.suspension_lifted",
+            Self::AgentSuspensionLifted(_) => "agent.suspension_lifted",
+            Self::SuspensionsLifted { .. } => "cluster.suspensions_lifted",
             Self::ApiKeyUsed(..)
             | Self::TokenExpired(..)
             | Self::TokenForgotten(..)
@@ -92,7 +97,8 @@ impl Fact {
             | Self::AgentActivated(agent)
             | Self::AgentKeyRotated { agent, .. }
             | Self::AgentTokensRevoked(agent, _)
-            | Self::AgentRevoked(agent, _) => {
+            | Self::AgentRevoked(agent, _)
+            | Self::AgentSuspensionLifted(agent) => {
                 Subject { agent: Some(agent.id), ..Subject::default() }
             }
             Self::TokenIssued(token, ..) => {
@@ -132,12 +138,16 @@ impl Fact {
             Self::OrganizationUpdated(org, changed) => {
                 only(organization(org), changed, "organization_id")
             }
-            Self::ApiKeyCreated(key) | Self::ApiKeyDeleted(key, _) => api_key(key),
+            Self::ApiKeyCreated(key)
+            | Self::ApiKeyDeleted(key, _)
+            | Self::ApiKeySuspensionLifted(key) => api_key(key),
             Self::ApiKeyUpdated(key, changed) => only(api_key(key), changed, "api_key_id"),
             Self::ApiKeyRotated { key, .. } => rotation(key),
             Self::AgentCreated(new) => agent(new),
             Self::AgentUpdated(now, changed) => only(agent(now), changed, "agent_id"),
-            Self::AgentPaused(agent) | Self::AgentActivated(agent) => {
+            Self::AgentPaused(agent)
+            | Self::AgentActivated(agent)
+            | Self::AgentSuspensionLifted(agent) => {
                 object(json!({ "name": agent.name, "status": agent.status.as_str() }))
             }
             Self::AgentKeyRotated { agent, .. } => {
@@ -182,6 +192,11 @@ impl Fact {
                 webhook_data::status(webhook)
             }
             Self::WebhookSecretRotated(webhook) => webhook_data::rotation(webhook),
+            Self::ClusterRestored(restoration, taken) => restored(restoration, Some(taken)),
+            Self::ChainRestored(restoration) => restored(restoration, None),
+            Self::SuspensionsLifted { api_keys, agents } => {
+                object(json!({ "api_keys": api_keys, "agents": agents }))
+            }
             Self::PlansSet(plans) => plan_data::catalogue(plans),
             Self::PlanUpgraded { from, to, .. } | Self::PlanDowngraded { from, to, .. } => {
                 plan_data::change(from, to)
@@ -321,6 +336,26 @@ fn operator_key(key: &OperatorKey) -> Data {
         "name": key.name,
         "last_four": key.last_four,
     }))
+}
+
+fn restored(restoration: &Restoration, taken: Option<&TakenAway>) -> Data {
+    let backup = &restoration.backup;
+    let mut data = object(json!({
+        "backup_index": backup.index,
+        "backup_made_at": time(backup.at),
+    }));
+    if let Some(taken) = taken {
+        data.extend(object(json!({
+            "cluster_id": hex::encode(restoration.cluster),
+            "backup_cluster_id": hex::encode(backup.cluster),
+            "backup_sha256": hex::encode(backup.sha256),
+            "api_keys_suspended": taken.api_keys,
+            "agents_suspended": taken.agents,
+            "webhooks_disabled": taken.webhooks,
+            "approvals_expired": taken.approvals,
+        })));
+    }
+    data
 }
 
 fn dns_domain(domain: &DnsDomain) -> Data {

@@ -50,6 +50,8 @@ mod period;
 mod plan;
 mod plan_data;
 
+mod restoration;
+
 pub use agent::{Agent, AgentStatus};
 pub use api_key::{ApiKey, PreviousSecret};
 pub use approval::{Approval, ApprovalStatus};
@@ -82,6 +84,10 @@ pub use billing::{Excess, PlanLimitReached, PlanTooSmall, TokenCount, Usage};
 pub use idempotency::{Answered, IdempotencyClaim, IdempotencyRecord, Remembered};
 pub use period::Period;
 pub use plan::{Plan, PlanLimits, Quota};
+
+pub use restoration::{
+    BackupOrigin, Restoration, Restore, Suspension, SuspensionsLifted, TakenAway,
+};
 
 /// Milliseconds since the Unix epoch.
 pub type Millis = u64;

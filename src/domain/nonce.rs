@@ -31,7 +31,10 @@ pub(super) fn admit(
     let now = seconds(at);
     let from = signed.created_s.saturating_sub(limits::ISSUED_AT_SKEW_MAX_S);
     let window_ends = signed.created_s.saturating_add(limits::SIGNATURE_WINDOW_S);
-    if now < from || now > window_ends || signed.expires_s.is_some_and(|end| now >= end) {
+    let is_in_time = (from..=window_ends).contains(&now)
+        && signed.expires_s.is_none_or(|end| now < end)
+        && state.outlives_restoration(signed.created_s);
+    if !is_in_time {
         return Err(Refusal::SignatureOutOfTime(now));
     }
     let seen = state.nonces.get(&agent.id);

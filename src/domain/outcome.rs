@@ -10,6 +10,7 @@ use super::{
     Refusal, RuleRef, Seconds, SigningKey, TokenDetails, TokenId,
 };
 use super::{Delivery, Webhook};
+use super::{Restoration, SuspensionsLifted};
 use crate::codec::stored_enum;
 
 stored_enum! {
@@ -56,6 +57,10 @@ stored_enum! {
         35 => Domain(Arc<DnsDomain>),
         /// The request was carried out before; what it was answered.
         40 => Replayed(Answered),
+        /// The state is that of a new cluster.
+        50 => Restored(Arc<Restoration>),
+        /// What was suspended and is no more.
+        51 => SuspensionsLifted(SuspensionsLifted),
     }
 }
 

@@ -104,6 +104,10 @@ stored_enum! {
         41 => PlanTooSmall(PlanTooSmall),
         /// The `Idempotency-Key` was sent with another request before.
         42 => IdempotencyKeyReused(()),
+        /// The cluster was restored from a backup, and the key that acted is suspended since.
+        50 => CallerSuspended(()),
+        /// The same of the agent.
+        51 => AgentSuspended(()),
     }
 }
 

@@ -20,6 +20,7 @@ use super::{
 };
 use super::{IdempotencyRecord, Plan, Remembered, TokenCount, billing, idempotency, plan};
 use super::{Outbox, Webhook, WebhookId, delivery, webhook};
+use super::{Restoration, restoration};
 
 /// The end of an audit chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,6 +143,12 @@ pub struct State {
     pub answers_remembered: OrdMap<OrgId, Remembered>,
     /// How many of them there are.
     pub answers_remembered_in_all: Remembered,
+    /// How this cluster came out of a backup, if it did.
+    pub restored: Option<Arc<Restoration>>,
+    /// API keys that a restoration suspended, until that is lifted.
+    pub suspended_api_keys: OrdSet<ApiKeyId>,
+    /// Agents that a restoration suspended, until that is lifted.
+    pub suspended_agents: OrdSet<AgentId>,
 }
 
 /// What a command comes to: what happens, and what whoever asked is answered once it has.
@@ -225,6 +232,8 @@ impl State {
             Action::RecordDomainCheck(check) => dns_domain::record_check(self, at, caller, check),
             Action::SetPlans(plans) => plan::set_catalogue(self, plans),
             Action::ChangePlan(change) => billing::change_plan(self, at, caller, change),
+            Action::Restore(new) => restoration::restore(self, at, new),
+            Action::LiftSuspension(suspension) => restoration::lift(self, *suspension),
         }
     }
 
@@ -248,6 +257,7 @@ impl State {
                 self.retire_secret(*old_hash, *at);
             }
             Fact::ApiKeyDeleted(key, at) => {
+                self.suspended_api_keys.remove(&key.id);
                 self.drop_api_key(key.id);
                 self.retire_secret(key.secret_hash, *at);
             }
@@ -262,6 +272,9 @@ impl State {
                 self.retire_secret(*old_key, agent.updated_at);
             }
             Fact::AgentTokensRevoked(agent, _) | Fact::AgentRevoked(agent, _) => {
+                if agent.status == AgentStatus::Revoked {
+                    self.suspended_agents.remove(&agent.id);
+                }
                 self.put_agent(Arc::clone(agent));
                 self.token_lists.remove_agent(agent.tenant, agent.id);
             }
@@ -337,6 +350,19 @@ impl State {
             }
             Fact::AnswerRemembered(id, record) => self.put_answer(*id, Arc::clone(record)),
             Fact::AnswerForgotten(id) => self.drop_answer(id),
+            Fact::ClusterRestored(restoration, _) => self.begin_anew(restoration),
+            // The chain tells it; the state is one.
+            Fact::ChainRestored(_) => {}
+            Fact::ApiKeySuspensionLifted(key) => {
+                self.suspended_api_keys.remove(&key.id);
+            }
+            Fact::AgentSuspensionLifted(agent) => {
+                self.suspended_agents.remove(&agent.id);
+            }
+            Fact::SuspensionsLifted { .. } => {
+                self.suspended_api_keys.clear();
+                self.suspended_agents.clear();
+            }
         }
     }
 }

@@ -118,7 +118,7 @@ fn grant(
     live: LiveToken,
     details: TokenDetails,
 ) -> Result<Decision, Refusal> {
-    request.check()?;
+    request.check(state)?;
     let agent = request.agent;
     check_room(state, agent.tenant)?;
     billing::check(state, at, agent.tenant.org, Quota::TokensPerMonth)?;

@@ -55,7 +55,10 @@ impl<'a> Request<'a> {
     }
 
     /// The agent may ask, and the texts are sound.
-    pub(super) fn check(&self) -> Result<(), Refusal> {
+    pub(super) fn check(&self, state: &State) -> Result<(), Refusal> {
+        if state.is_agent_suspended(self.agent.id) {
+            return Err(Refusal::AgentSuspended(()));
+        }
         if self.agent.status != AgentStatus::Active {
             return Err(Refusal::AgentNotActive(self.agent.status));
         }
@@ -193,7 +196,7 @@ fn refuse_or_ask(
     request: &Request<'_>,
     id: ApprovalId,
 ) -> Result<Decision, Refusal> {
-    request.check()?;
+    request.check(state)?;
     super::token::check_ttl(request.ttl_s)?;
     if let Passage::Stopped(by) = throttle::ask(state, at, request.agent, &request.judged.verdict)?
     {

@@ -26,6 +26,8 @@ stored_tags! {
         1 => Requested = "requested",
         /// For days every attempt failed.
         2 => Failing = "failing",
+        /// The cluster was restored from a backup.
+        3 => Restored = "restored",
     }
 }
 

@@ -226,6 +226,17 @@ impl Restore {
                 state.token_counts.insert(org, count);
             }
             Record::Answer((id, record)) => state.put_answer(id, record),
+            Record::Restoration(restoration) => state.restored = Some(restoration),
+            Record::SuspendedApiKey(id) => {
+                let known = state.restored.is_some() && state.api_keys.contains_key(&id);
+                check(known, "a suspension of an unknown API key")?;
+                state.suspended_api_keys.insert(id);
+            }
+            Record::SuspendedAgent(id) => {
+                let known = state.restored.is_some() && state.agents.contains_key(&id);
+                check(known, "a suspension of an unknown agent")?;
+                state.suspended_agents.insert(id);
+            }
             Record::End(_) => return Err("an end before the end"),
         }
         Ok(())
@@ -268,6 +279,9 @@ fn place(state: &State, record: &Record) -> Place {
         Record::Plan(plan) => (45, plan.name.as_bytes().to_vec()),
         Record::TokenCount((org, _)) => (46, org.0.to_vec()),
         Record::Answer((id, _)) => (47, id.to_vec()),
+        Record::Restoration(_) => (60, Vec::new()),
+        Record::SuspendedApiKey(id) => (61, id.0.to_vec()),
+        Record::SuspendedAgent(id) => (62, id.0.to_vec()),
         Record::End(_) => (u8::MAX, Vec::new()),
     }
 }

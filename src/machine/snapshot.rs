@@ -20,6 +20,7 @@ use crate::{
         OperatorKey, Organization, Policy, SigningKey, State, Tenant, ThrottleKey, TokenDetails,
         TokenId, Window,
     },
+    domain::{ApiKeyId, Restoration},
     domain::{Delivery, OpenRetry, Progress, Webhook, WebhookId},
 };
 
@@ -85,6 +86,12 @@ stored_enum! {
         46 => TokenCount((OrgId, TokenCount)),
         /// What a request with an `Idempotency-Key` was answered.
         47 => Answer((Hash, Arc<IdempotencyRecord>)),
+        /// How the cluster came out of a backup.
+        60 => Restoration(Arc<Restoration>),
+        /// An API key that is suspended since.
+        61 => SuspendedApiKey(ApiKeyId),
+        /// An agent that is suspended since.
+        62 => SuspendedAgent(AgentId),
     }
 }
 
@@ -130,6 +137,14 @@ fn records(state: &State) -> impl Iterator<Item = Record> {
         .chain(webhook_records(state))
         .chain(state.domains.values().cloned().map(Record::Domain))
         .chain(plan_records(state))
+        .chain(restoration_records(state))
+}
+
+fn restoration_records(state: &State) -> impl Iterator<Item = Record> {
+    let restored = state.restored.iter().cloned().map(Record::Restoration);
+    restored
+        .chain(state.suspended_api_keys.iter().copied().map(Record::SuspendedApiKey))
+        .chain(state.suspended_agents.iter().copied().map(Record::SuspendedAgent))
 }
 
 fn plan_records(state: &State) -> impl Iterator<Item = Record> {

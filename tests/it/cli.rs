@@ -41,7 +41,7 @@ fn complaint(output: &Output, code: i32) -> String {
 fn help_and_version_are_successes_and_a_wrong_flag_is_not() {
     assert!(out(&run(&["--version"], &[])).starts_with("authrai 0."));
     assert!(out(&run(&["--help"], &[])).contains("Exit codes:"));
-    for command in ["dev", "serve", "cluster", "config", "health", "key", "completions"] {
+    for command in ["dev", "serve", "cluster", "backup", "config", "health", "key", "completions"] {
         let output = run(&[command, "--help"], &[]);
         assert!(output.status.success(), "{command}");
     }

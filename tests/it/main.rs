@@ -7,6 +7,7 @@ mod api_input;
 mod api_reach;
 mod api_tenants;
 mod audit;
+mod backup;
 mod cli;
 mod cluster;
 mod crash;

@@ -40,14 +40,16 @@ impl Node {
     /// `command`, which starts a node, on a free port.
     pub fn spawn(mut command: Command) -> Self {
         let address = free_address().to_string();
+        command.args(["--listen", &address]);
+        Self::spawn_as_configured(command, &address)
+    }
+
+    /// `command`, which starts a node that is configured to listen on `address`.
+    pub fn spawn_as_configured(mut command: Command, address: &str) -> Self {
+        let address = address.to_owned();
         let output = tempfile::tempdir().expect("a folder");
         let file = |name: &str| File::create(output.path().join(name)).expect("a file");
-        let child = command
-            .args(["--listen", &address])
-            .stdout(file("out"))
-            .stderr(file("err"))
-            .spawn()
-            .expect("the binary");
+        let child = command.stdout(file("out")).stderr(file("err")).spawn().expect("the binary");
         Self { child, address, output }
     }
 
@@ -100,6 +102,14 @@ impl Node {
         if let Some(status) = ended {
             panic!("the node ended with {status}: {}", self.log());
         }
+    }
+
+    /// Resident memory of the process.
+    pub fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("a running child");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
     }
 
     /// Waits until it ends by itself.

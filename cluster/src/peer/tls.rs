@@ -107,6 +107,16 @@ impl Credentials {
         })
     }
 
+    /// The same, of a certificate that must name `node`.
+    pub(crate) fn of_node(config: &PeerConfig, node: u64) -> Result<Credentials, StartError> {
+        let this = Credentials::load(config)?;
+        if this.node != node {
+            let detail = format!("it names node {}, but this is node {node}", this.node);
+            return Err(StartError::Certificate { path: config.certificate.clone(), detail });
+        }
+        Ok(this)
+    }
+
     /// The name that the certificate of `node` must carry.
     pub(crate) fn server_name(&self, node: u64) -> Option<ServerName<'static>> {
         DnsName::try_from(certificate_name(&self.cluster, node)).ok().map(ServerName::DnsName)

@@ -109,6 +109,17 @@ pub(crate) struct Barrier {
     pub index: u64,
 }
 
+/// The state at one index.
+pub(crate) struct Point<F> {
+    /// How far it has come.
+    pub index: u64,
+    /// Which of the machine's rules hold.
+    pub level: u32,
+    pub frozen: F,
+    /// How long each chain of the journal is, all of which is there already.
+    pub heads: Vec<(Vec<u8>, u64)>,
+}
+
 /// The machine with everything that applying touches.
 pub(crate) struct Apply<M: Machine> {
     pub(crate) machine: M,
@@ -302,6 +313,13 @@ impl<M: Machine> Apply<M> {
         let known = self.roster.known();
         let (removed, level) = (known.removed.clone(), known.level);
         Replicated { removed, level, digest: self.marks.digest }
+    }
+
+    /// The state as it is between two batches.
+    pub(crate) fn point(&self) -> Point<M::Frozen> {
+        let index = self.last_applied.map_or(0, |id| id.index());
+        let level = self.roster.known().level;
+        Point { index, level, frozen: self.machine.freeze(), heads: self.machine.heads() }
     }
 
     fn meta(&self) -> SnapshotMeta {

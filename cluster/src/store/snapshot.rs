@@ -155,6 +155,18 @@ impl Snapshots {
         Ok(temp)
     }
 
+    /// Writes the first snapshot of a cluster that is founded from a backup.
+    pub(crate) fn take<M: Machine>(
+        &self,
+        frozen: &M::Frozen,
+        meta: &SnapshotMeta,
+        level: u32,
+    ) -> Result<(), Fatal> {
+        let written = self.write::<M>(frozen, meta, Replicated { level, ..Replicated::default() });
+        let temp = written.map_err(|e| Fatal::disk("writing a snapshot", &e))?;
+        self.adopt(&temp, meta)
+    }
+
     /// Copies a received snapshot under a temporary name, checking all of it.
     pub(crate) fn receive(&self, meta: &SnapshotMeta, mut from: File) -> Result<PathBuf, Fatal> {
         let temp = self.dir.join(file_name(meta.last_log_id.as_ref())).with_extension("received");

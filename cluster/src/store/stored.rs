@@ -28,9 +28,9 @@ mod kind {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredLogId {
-    term: u64,
-    node: u64,
-    index: u64,
+    pub term: u64,
+    pub node: u64,
+    pub index: u64,
 }
 
 impl From<&types::LogId> for StoredLogId {

@@ -4,6 +4,7 @@
 //! through any node, a leader that fails, members that come and go, peers that are refused, and
 //! above all that no node answers from a view before a revoke that was answered.
 
+mod backups;
 mod certs;
 mod clocks;
 mod harness;

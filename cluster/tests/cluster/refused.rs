@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use authrai_cluster::backup::{RestoreError, restore};
 use authrai_cluster::{Config, Node, PeerConfig, Seed, StartError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -79,4 +80,38 @@ async fn who_shows_no_certificate_gets_no_answer() {
         assert!(heard.len() <= 7, "{:?}", String::from_utf8_lossy(&heard));
     }
     cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_backup_founds_no_cluster_under_the_certificates_of_the_one_that_it_is_of() {
+    let mut cluster = Cluster::new();
+    cluster.found(1).await;
+    cluster.ready(1).await;
+    let handle = cluster.places[&1].node.as_ref().expect("it runs").handle();
+    let mut backup = handle.backup("test".into(), DEADLINE).await.expect("begins");
+    let mut bytes = Vec::new();
+    while let Some(piece) = backup.next().await {
+        bytes.extend(piece.expect("it is not broken off"));
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let try_as = |node_id, id| {
+        let config = cluster.config(id, (address_of(id), 1).into());
+        let config = Config { data_dir: dir.path().into(), node_id, ..config };
+        let machine = Counter::default();
+        restore(&config, machine, bytes.as_slice(), |_, _, _| Ok(crate::toy::add(0, 1)))
+    };
+    let came = try_as(1, 1);
+    assert!(matches!(came, Err(RestoreError::SameCluster { .. })), "{came:?}");
+    let came = try_as(1, 2);
+    let certificate = matches!(came, Err(RestoreError::Start(StartError::Certificate { .. })));
+    assert!(certificate, "another node's: {came:?}");
+    // A certificate of another cluster is what it takes.
+    let files = cluster.ca.issue(dir.path(), &[0xab; 16], 1);
+    let mut config = cluster.config(1, (address_of(1), 1).into());
+    config.data_dir = dir.path().join("data");
+    let peers = config.peers.as_mut().expect("it has peers");
+    (peers.certificate, peers.key) = (files.certificate, files.key);
+    let machine = Counter::default();
+    let restored = restore(&config, machine, bytes.as_slice(), |_, _, _| Ok(crate::toy::add(0, 1)));
+    assert_eq!(restored.expect("restores").cluster, [0xab; 16]);
 }

@@ -18,7 +18,7 @@ use super::vault::Command;
 use crate::lease::Rule;
 
 /// Seeds of a normal run of the tests.
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 16;
 /// Seeds within which each mutant must be caught.
 const MUTANT_SEEDS: u64 = 40;
 /// How long faults are caused, and how soon all must be well after the last.

@@ -4,7 +4,7 @@ use authrai_cluster::{MemberStatus, Role, Status, lease::Reason};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{name, public_key, schema, time, time_s};
+use super::{name, public_key, schema, suspension::Restored, time, time_s};
 use crate::{
     api::{
         fields::{Fields, FromFields},
@@ -33,6 +33,9 @@ pub struct Cluster {
     pub node: ClusterNode,
     /// Every member, by its id.
     pub members: Vec<ClusterMember>,
+    /// How it came out of a backup, and what waits for an operator since; null if it did not.
+    #[schema(required)]
+    pub restored: Option<Restored>,
 }
 
 /// A member, and what it says of itself. What is null it did not say within a second.
@@ -167,7 +170,12 @@ pub struct ClusterNode {
 
 impl Cluster {
     /// What a node's status says, and the members'.
-    pub fn new(status: &Status, may_serve: bool, members: Vec<MemberStatus>) -> Self {
+    pub fn new(
+        status: &Status,
+        may_serve: bool,
+        members: Vec<MemberStatus>,
+        state: &domain::State,
+    ) -> Self {
         Self {
             cluster_id: status.cluster_id_hex(),
             leader: status.leader,
@@ -185,6 +193,7 @@ impl Cluster {
                 store_bytes: status.store_bytes,
             },
             members: ClusterMember::all(members),
+            restored: Restored::of(state),
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod organization;
 pub mod policy;
 mod public_key;
 pub mod simulation;
+pub mod suspension;
 pub mod token;
 pub mod verdict;
 pub mod webhook;

@@ -149,7 +149,8 @@ pub struct Webhook {
     /// The same in a word.
     #[schema(value_type = schema::WebhookStatus)]
     pub status: &'static str,
-    /// Why it is disabled: somebody asked for it, or it did nothing but fail for five days.
+    /// Why it is disabled: somebody asked for it, it did nothing but fail for five days, or the
+    /// cluster was restored from a backup.
     #[schema(value_type = Option<schema::DisabledReason>, required)]
     pub disabled_reason: Option<&'static str>,
     /// Since when it is disabled.

@@ -127,7 +127,7 @@ fn every_stored_outcome_and_refusal_of_webhooks_keeps_its_meaning() {
 
 #[test]
 fn every_stored_name_of_webhooks_keeps_its_tag() {
-    assert_eq!(DisabledReason::ALL.map(u8::from), [1, 2]);
+    assert_eq!(DisabledReason::ALL.map(u8::from), [1, 2, 3]);
     assert_eq!(DeliveryStatus::ALL.map(u8::from), [1, 2, 3]);
     assert_eq!(DeliveryFault::ALL.map(u8::from), [1, 2, 3, 4, 5]);
 }

@@ -21,3 +21,4 @@ pub(crate) mod world;
 mod billing;
 pub(crate) mod golden_plans;
 mod idempotency;
+pub(crate) mod restoration;

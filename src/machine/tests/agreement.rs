@@ -7,6 +7,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{
     commands::{Step, policy_world, step},
+    restoration_commands::suspensions_are_sound,
     webhook_commands::outboxes_are_sound,
     *,
 };
@@ -134,6 +135,7 @@ fn promised_dead(before: &State, action: &Action) -> Vec<Hash> {
             let number = before.signing_key_numbers.get(id);
             those(&|token| Some(&token.signing_key) == number)
         }
+        Action::Restore(_) => those(&|_| true),
         _ => Vec::new(),
     }
 }
@@ -215,6 +217,7 @@ fn run(steps: &[(Step, u8)]) {
         }
         lists_hold_exactly_the_live_tokens(state);
         outboxes_are_sound(state);
+        suspensions_are_sound(state);
         a_domain_has_one_holder_and_is_shown_as_its(state);
         replicas.restore(chance % 16);
         if chance / 16 == 0 {
@@ -240,12 +243,14 @@ proptest! {
 fn random_commands_reach_every_event_and_every_refusal() {
     use proptest::{strategy::ValueTree, test_runner::TestRunner};
     /// Names of events, and the one that bookkeeping has in common.
-    const EVENTS: usize = 45;
+    const EVENTS: usize = 49;
     let expected = [
         "AgentKeyReplaced",
         "AgentNotActive",
+        "AgentSuspended",
         "ApprovalNot",
         "ApprovalStale",
+        "CallerSuspended",
         "CallerUnknown",
         "DomainCheckStale",
         "DomainHeld",
@@ -260,6 +265,7 @@ fn random_commands_reach_every_event_and_every_refusal() {
         "NotFound",
         "PlanLimitReached",
         "PlanTooSmall",
+        "SignatureOutOfTime",
         "SignatureRequired",
         "SigningKeyDead",
         "Stale",

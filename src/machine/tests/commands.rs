@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use super::{domain_commands, plan_commands, webhook_commands};
+use super::{domain_commands, plan_commands, restoration_commands, webhook_commands};
 use crate::domain::{tests::world::*, *};
 
 /// A command, and how far the leader's clock jumps before it.
@@ -401,7 +401,9 @@ fn asked_by(action: Action) -> impl Strategy<Value = (Actor, Action)> {
         | Action::UpdateOrganization(_)
         | Action::RevokeSigningKey(_)
         | Action::CreateOperatorKey(_)
-        | Action::DeleteOperatorKey(_) => vec![OPERATOR],
+        | Action::DeleteOperatorKey(_)
+        | Action::LiftSuspension(_) => vec![OPERATOR],
+        Action::Restore(_) => vec![SETUP],
         Action::Approve(_) | Action::Disapprove(_) => {
             vec![Actor::ApiKey(key(5))]
         }
@@ -431,6 +433,7 @@ pub(super) fn step() -> BoxedStrategy<Step> {
         6 => webhook_commands::outcomes().boxed(),
         8 => domain_commands::domains().boxed(),
         3 => plan_commands::plans().boxed(),
+        3 => restoration_commands::restorations().boxed(),
     ];
     let request_id = prop_oneof![20 => Just("req".to_owned()), 1 => text()];
     (

@@ -12,7 +12,7 @@ use crate::{
         Counted, DenialReason, Head, OpenRetry, Outcome, Refusal, Tenant, WebhookId, Window,
         tests::{
             dns_domain::a_domain, golden::*, golden_plans::*, golden_policy::*, golden_webhook::*,
-            world::*,
+            restoration::a_restoration, world::*,
         },
     },
 };
@@ -134,6 +134,12 @@ fn every_snapshot_record_keeps_its_meaning() {
             Record::Answer((hash(1), Arc::new(an_answer()))),
             "012f0101010101010101010101010101010101010101010101010101010101010101000000000000000000000000000000010202020202020202020202020202020202020202020202020202020202020202020102010303",
         ),
+        (
+            Record::Restoration(Arc::new(a_restoration())),
+            "013c010101010101010101010101010101010909090909090909090909090909090907fd00bffa1d9f010000080808080808080808080808080808080808080808080808080808080808080802",
+        ),
+        (Record::SuspendedApiKey(key(1)), "013d00000000000000000000000000000001"),
+        (Record::SuspendedAgent(agent(1)), "013e00000000000000000000000000000001"),
     ]);
 }
 
