@@ -9,9 +9,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
-use reqwest::Method;
+use reqwest::{
+    Method,
+    header::{HeaderMap, RETRY_AFTER},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -324,8 +328,14 @@ async fn a_node_without_a_vote_verifies_exactly_and_passes_writes_on() {
     assert!(metric(&api, refused).await >= Some(1.0));
 }
 
+/// How long a client is told to wait.
+fn retry_after(headers: &HeaderMap) -> Duration {
+    let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    Duration::from_secs(seconds.unwrap_or_default())
+}
+
 /// A client that writes and verifies without pause, and asks another node once where one gives no
-/// answer. Gives how often it asked, and how often twice.
+/// answer, after as long as it is told to wait. Gives how often it asked, and how often twice.
 async fn restless(
     nodes: Vec<Caller>,
     first: usize,
@@ -346,7 +356,10 @@ async fn restless(
                 let request = request.bearer_auth(node.key.as_deref().unwrap_or_default());
                 match request.header("Idempotency-Key", &named).send().await {
                     Ok(answer) if answer.status() == expected => break,
-                    Ok(answer) => tries.push(format!("{}: {:?}", node.url, answer.text().await)),
+                    Ok(answer) => {
+                        tokio::time::sleep(retry_after(answer.headers())).await;
+                        tries.push(format!("{}: {:?}", node.url, answer.text().await));
+                    }
                     Err(error) => tries.push(format!("{}: {error}", node.url)),
                 }
                 again += 1;
