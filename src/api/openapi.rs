@@ -321,10 +321,11 @@ const fn description_of(status: u16) -> &'static str {
     }
 }
 
-/// Whether a route writes. What is public asks, and so does a simulation; a test only sends.
+/// Whether a route writes. What is public asks, and so does a simulation; a test only sends, and the
+/// clock is the asked node's own.
 fn is_write(path: &str, method: &str, access: &Access) -> bool {
-    let asks = path.ends_with("/simulate") || path.ends_with("/test");
-    method != "get" && !access.is_public() && !asks
+    let beside = ["/simulate", "/test", "/cluster/clock"].iter().any(|end| path.ends_with(end));
+    method != "get" && !access.is_public() && !beside
 }
 
 /// Whether a route makes something, or shows a new secret, and so takes an `Idempotency-Key`.
