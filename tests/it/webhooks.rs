@@ -246,7 +246,8 @@ async fn a_target_that_was_down_gets_everything_once_it_is_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_events_than_an_endpoint_may_be_owed_wait_and_arrive_too() {
-    let node = TestNode::start_with(IMPATIENT).await;
+    // Time enough for a slow machine to attempt each event once before the first is due again.
+    let node = TestNode::start_with(&[("webhooks.retry_schedule", "6,6,6,6,6,6,6,6,6,6")]).await;
     let address = free_address();
     register(&node.api, &format!("http://{address}/hook"), &["agent.created"]).await;
     let made = agents(&node.api, limits::WEBHOOK_OPEN_RETRIES_MAX + 200).await;
