@@ -25,6 +25,7 @@ use crate::limits::{COMMAND_MAX_BYTES, RETRY_PAUSE, RETRY_PAUSE_MAX};
 use crate::peer::link::Links;
 use crate::questions::Answerer;
 use crate::roster::Roster;
+use crate::stamping::ClockFault;
 use crate::stamping::Stamping;
 use crate::store::Store;
 use crate::store::apply::{Apply, Progress};
@@ -179,8 +180,13 @@ impl<M: Machine> Handle<M> {
                     appended = true;
                     first.get_or_insert(reply);
                 }
-                // Where there are other voters, one with a better clock will lead.
-                Attempt::Clock(fault) if !appended && self.core.roster.known().votes_alone() => {
+                // Where there are other voters, one with a better clock will lead; alone, a node
+                // agrees with itself as soon as it knows that it leads.
+                Attempt::Clock(fault)
+                    if !appended
+                        && fault != ClockFault::Astray
+                        && self.core.roster.known().votes_alone() =>
+                {
                     return Err(ProposeError::Clock(fault));
                 }
                 Attempt::Unknown => {
