@@ -20,7 +20,7 @@ use super::{
         domain::{CreateDomain, Domain},
     },
 };
-use crate::domain::{Action, DnsDomain, DomainId, Outcome};
+use crate::domain::{Action, DnsDomain, DomainId, OrgId, Outcome};
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -86,9 +86,13 @@ async fn get(
     State(app): State<App>,
     Id(id): Id<DomainId>,
 ) -> Answer<Json<Domain>> {
-    let org = caller.org();
-    let domain = find(&app, DomainId::KIND, |view| view.state.domain(org, id).cloned()).await?;
+    let domain = find_domain(&app, caller.org(), id).await?;
     Ok(Json(domain.as_ref().into()))
+}
+
+/// The domain with this id, if the organisation has it.
+async fn find_domain(app: &App, org: OrgId, id: DomainId) -> Answer<Arc<DnsDomain>> {
+    find(app, DomainId::KIND, |view| view.state.domain(org, id).cloned()).await
 }
 
 /// Delete a domain
@@ -126,6 +130,7 @@ async fn verify(
     State(app): State<App>,
     Id(id): Id<DomainId>,
 ) -> Answer<Written<Domain>> {
+    find_domain(&app, caller.org(), id).await?;
     let checked = app.domains.check(caller.call(), caller.org(), id).await;
     let done = checked.map_err(domain_check_failed)?;
     Ok(Written::ok(done.map(|domain| domain.as_ref().into())))

@@ -20,7 +20,7 @@ use super::{
         webhook::{CreateWebhook, Delivery, PatchWebhook, RotateSecret, TestResult, Webhook},
     },
 };
-use crate::domain::{Action, DeliveryId, Outcome, RetryDelivery, WebhookId};
+use crate::domain::{self, Action, DeliveryId, Outcome, RetryDelivery, Tenant, WebhookId};
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -87,10 +87,13 @@ async fn get(
     State(app): State<App>,
     Id(id): Id<WebhookId>,
 ) -> Answer<Json<Webhook>> {
-    let tenant = caller.tenant();
-    let webhook =
-        find(&app, WebhookId::KIND, |view| view.state.webhook(tenant, id).cloned()).await?;
+    let webhook = find_webhook(&app, caller.tenant(), id).await?;
     Ok(Json(webhook.as_ref().into()))
+}
+
+/// The webhook with this id, if the tenant has it.
+async fn find_webhook(app: &App, tenant: Tenant, id: WebhookId) -> Answer<Arc<domain::Webhook>> {
+    find(app, WebhookId::KIND, |view| view.state.webhook(tenant, id).cloned()).await
 }
 
 /// Update a webhook
@@ -154,6 +157,7 @@ async fn test(
     State(app): State<App>,
     Id(id): Id<WebhookId>,
 ) -> Answer<Json<TestResult>> {
+    find_webhook(&app, caller.tenant(), id).await?;
     let answer = app.webhooks.test(caller.tenant(), id).await?;
     TestResult::of(answer).map(Json).map_err(|target| {
         let said = match target.response_status {
@@ -188,6 +192,7 @@ async fn rotate_secret(
     OptionalBody(body): OptionalBody<RotateSecret>,
 ) -> Answer<Written<Webhook>> {
     let (call, tenant) = (caller.call_once(), caller.tenant());
+    find_webhook(&app, tenant, id).await?;
     let done = app.webhooks.rotate_secret(call, tenant, id, body.grace_s()).await?;
     Ok(Written::ok(done.map(Webhook::from)))
 }

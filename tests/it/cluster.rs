@@ -19,7 +19,7 @@ use reqwest::{
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Caller, client, until},
+    harness::{Answer, Caller, client, text, until},
     receiver::{Receiver, register},
 };
 
@@ -42,11 +42,14 @@ impl<'a> Script<'a> {
     }
 
     /// The environment of the command.
-    pub fn environment() -> [(&'static str, String); 2] {
+    pub fn environment() -> [(&'static str, String); 4] {
         [
             ("AUTHRAI_BIN", env!("CARGO_BIN_EXE_authrai").to_owned()),
             // The receivers of the tests are on loopback.
             ("AUTHRAI_WEBHOOKS__ALLOW_PRIVATE", "true".to_owned()),
+            // Nobody answers there.
+            ("AUTHRAI_DNS__SERVERS", "127.0.0.1:1".to_owned()),
+            ("AUTHRAI_DNS__TIMEOUT_MS", "100".to_owned()),
         ]
     }
 
@@ -161,14 +164,6 @@ async fn a_cluster_of_processes_serves_on_when_its_leader_is_killed() {
         assert!(!log.expect("it is there").contains(secret), "node {node} tells");
     }
 
-    // What one node answered, every other knows, however far behind it is.
-    for n in 0..20 {
-        let agent = api[n % 3].agent("seen at once").await;
-        let path = format!("/v1/agents/{agent}");
-        assert_eq!(api[(n + 1) % 3].get(&path).await.expect(200)["id"], agent);
-        api[(n + 2) % 3].token(&agent, &["db.read"]).await;
-    }
-
     // Issued at one node, known at every other.
     let agent = api[1].agent("a").await;
     let (token, id) = api[2].token(&agent, &["db.read"]).await;
@@ -208,6 +203,67 @@ async fn a_cluster_of_processes_serves_on_when_its_leader_is_killed() {
     let nobody = json!({"node_id": 99});
     let refused = operator[alive[1]].post("/v1/cluster/leader", &nobody).await;
     refused.expect_problem(404, "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_node_answered_every_other_knows_however_far_behind_it_is() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let script = Script::new(dir.path());
+    let written = script.start();
+    let api: Vec<_> = (0..3).map(|node| caller(&written, node, "api_key")).collect();
+    let none = json!({});
+    for n in 0..20 {
+        let [here, there, elsewhere] = [0, 1, 2].map(|place| &api[(n + place) % 3]);
+        let agent = here.agent("seen at once").await;
+        assert_eq!(there.get(&format!("/v1/agents/{agent}")).await.expect(200)["id"], agent);
+        elsewhere.token(&agent, &["db.read"]).await;
+        let domain = json!({"domain": format!("n{n}.example")});
+        let domain = text(&here.post("/v1/domains", &domain).await.expect(201), "id");
+        let verify = format!("/v1/domains/{domain}/verify");
+        there.post(&verify, &none).await.expect_problem(502, "dns_failed");
+        for other in [there, elsewhere] {
+            let (webhook, _) = register(here, "http://127.0.0.1:1/", &["agent.created"]).await;
+            let path = format!("/v1/webhooks/{webhook}");
+            let test = other.post(&format!("{path}/test"), &none).await;
+            test.expect_problem(502, "webhook_test_failed");
+            other.post(&format!("{path}/rotate-secret"), &none).await.expect(200);
+            here.delete(&path).await.expect(200);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_left_alone_says_so_and_goes_on_once_the_others_are_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let script = Script::new(dir.path());
+    let written = script.start();
+    let operator = caller(&written, 0, "operator_key");
+    let leads = until("a leader", || leader(&operator)).await;
+    let left = (leads + 1) % 3;
+    let alone = caller(&written, left, "api_key");
+    let agent = alone.agent("a").await;
+    let (token, _) = alone.token(&agent, &["db.read"]).await;
+    for dead in [leads, (leads + 2) % 3] {
+        kill(&written, dead);
+    }
+    let is_told_to_wait = |answer: &Answer| {
+        let seconds = retry_after(&answer.headers);
+        assert!(answer.status == 503 && seconds > Duration::ZERO, "{}", answer.text);
+        text(&answer.json(), "code")
+    };
+    // Its lease still lets it check the key; whether the dead leader took the write it may not know.
+    let answer = alone.post("/v1/agents", &json!({"name": "b", "owner": "o"})).await;
+    let code = is_told_to_wait(&answer);
+    assert!(["no_quorum", "outcome_unknown"].contains(&code.as_str()), "{code}");
+    let refused = until("its lease to end", || async {
+        let answer = alone.post("/v1/tokens/verify", &json!({"token": token})).await;
+        (answer.status != 200).then_some(answer)
+    })
+    .await;
+    assert_eq!(is_told_to_wait(&refused), "verification_unavailable");
+    tokio::task::block_in_place(|| script.start());
+    assert_eq!(alone.verdict(&token).await, "valid");
+    alone.agent("c").await;
 }
 
 /// How many events are made before the leader dies, and as many after.
