@@ -25,8 +25,7 @@ use crate::limits::{COMMAND_MAX_BYTES, RETRY_PAUSE, RETRY_PAUSE_MAX};
 use crate::peer::link::Links;
 use crate::questions::Answerer;
 use crate::roster::Roster;
-use crate::stamping::ClockFault;
-use crate::stamping::Stamping;
+use crate::stamping::{ClockFault, Stamping};
 use crate::store::Store;
 use crate::store::apply::{Apply, Progress};
 use crate::store::identity::Identity;
@@ -167,7 +166,7 @@ impl<M: Machine> Handle<M> {
                 _ => ProposeError::ShuttingDown,
             })?;
             match self.core.write(&writing, &mut admitted).await {
-                Attempt::Committed(Committed { index, reply, .. }) => {
+                Attempt::Committed { index, reply } => {
                     let applied = self.wait_until(index, writing.until).await;
                     applied.map_err(|_| ProposeError::OutcomeUnknown)?;
                     return Ok(Committed { index, reply: first.unwrap_or(reply), again });

@@ -193,6 +193,29 @@ async fn a_snapshot_comes_when_asked_for_or_when_enough_bytes_have_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_write_right_after_a_start_waits_until_the_node_knows_that_it_leads() {
+    // Many at once, so that some lead before they have noticed it.
+    let starting = (0..24).map(|_| {
+        tokio::spawn(async {
+            let dir = tempfile::tempdir().expect("a directory");
+            let node = try_start(Config::new(dir.path()), 0).await.expect("starts");
+            let handle = node.handle();
+            let writing = (0..100).map(|id| {
+                let handle = handle.clone();
+                tokio::spawn(async move { propose(&handle, 1, id).await })
+            });
+            for written in writing.collect::<Vec<_>>() {
+                written.await.expect("commits");
+            }
+            node.shutdown().await.expect("stops");
+        })
+    });
+    for started in starting.collect::<Vec<_>>() {
+        started.await.expect("writes");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_does_not_decode_stops_the_node_now_and_at_every_start() {
     let dir = tempfile::tempdir().expect("a directory");
     let node = start(dir.path()).await;
