@@ -9,7 +9,7 @@ use hyper::body::Bytes;
 
 use crate::Machine;
 use crate::forward::{Attempt, Read, Writing, until};
-use crate::handle::{Committed, Core};
+use crate::handle::Core;
 use crate::lease::{Report, Request, Wire};
 use crate::limits::COMMAND_MAX_BYTES;
 use crate::peer::link::Target;
@@ -160,7 +160,7 @@ impl<M: Machine> Answers<M> {
         let writing = Writing { bytes: command.into(), everywhere, until: until(wait_ms) };
         let attempt = self.0.append(&writing, &mut Some(admitted)).await;
         written(&match attempt {
-            Attempt::Committed(Committed { index, reply, .. }) => {
+            Attempt::Committed { index, reply } => {
                 ProposeAnswer::Committed { index, reply: M::encode_reply(&reply) }
             }
             Attempt::NotAppended | Attempt::Clock(_) => ProposeAnswer::NotAppended,

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::admission::{Admitted, InFlight};
 use crate::error::{Fatal, Unavailable};
-use crate::handle::{Committed, Core};
+use crate::handle::Core;
 use crate::lease::Stamper;
 use crate::leasing::Acked;
 use crate::limits::FORWARD_WAIT_MAX;
@@ -25,7 +25,8 @@ use crate::{Machine, meters};
 
 /// What one attempt at a write came to.
 pub(crate) enum Attempt<R> {
-    Committed(Committed<R>),
+    /// It took effect at `index`, and this is what it came to.
+    Committed { index: u64, reply: R },
     /// It was not appended and never will be.
     NotAppended,
     /// Nor was it here, for the leader has too many in flight.
@@ -146,7 +147,7 @@ impl<M: Machine> Core<M> {
                 Err(_) => return Attempt::Unknown,
             }
         }
-        Attempt::Committed(Committed { index, reply: *reply, again: false })
+        Attempt::Committed { index, reply: *reply }
     }
 
     async fn forward(&self, leader: &Target, writing: &Writing) -> Attempt<M::Reply> {
@@ -155,9 +156,7 @@ impl<M: Machine> Core<M> {
             Propose { everywhere: *everywhere, wait_ms: wait_ms(*until), command: bytes.to_vec() };
         match self.ask(leader, Rpc::Propose, &message, *until).await {
             Ok(ProposeAnswer::Committed { index, reply }) => {
-                replied::<M>(leader, &reply, |reply| {
-                    Attempt::Committed(Committed { index, reply, again: false })
-                })
+                replied::<M>(leader, &reply, |reply| Attempt::Committed { index, reply })
             }
             Ok(ProposeAnswer::ReignOver { reply }) => {
                 replied::<M>(leader, &reply, Attempt::ReignOver)

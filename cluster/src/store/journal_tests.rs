@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limits::JOURNAL_BLOCK_RECORDS as BLOCK;
+use crate::runtime::Worker;
 use crate::store::journal_rows::decode_record;
 use crate::store::scrub::{Pace, Scrub};
 
@@ -332,13 +333,15 @@ fn a_damaged_newest_row_is_named_at_the_start() {
 /// What a whole pass of the background check reports.
 fn scrub(open: &Open) -> crate::ScrubReport {
     let pace = Pace { bytes_per_second: u64::MAX, between: Duration::from_secs(60) };
-    let (scrub, _thread) = Scrub::spawn(&open.shared, pace);
+    let (scrub, worker) = Scrub::spawn(&open.shared, pace);
     let until = Instant::now() + Duration::from_secs(20);
     while scrub.report().passes == 0 {
         assert!(Instant::now() < until, "a pass ends in time");
         std::thread::yield_now();
     }
     scrub.stop();
+    let Worker::Thread(thread) = worker else { panic!("nothing is simulated here") };
+    thread.join().expect("stops");
     scrub.report()
 }
 

@@ -15,6 +15,8 @@ mod parted;
 mod refused;
 mod revokes;
 mod snapshots;
+#[path = "../support/mod.rs"]
+mod support;
 #[path = "../toy/mod.rs"]
 mod toy;
 mod upgrade;

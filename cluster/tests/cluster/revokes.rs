@@ -1,10 +1,10 @@
 //! Exact revocation: once a write that must be seen everywhere has answered, no node answers from a
 //! view before it.
 
-use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::harness::{Cluster, DEADLINE, LEASE, propose, revoke, until};
+use crate::support::hold;
 use crate::toy::add;
 
 /// The longest that a revoke waits for a holder that is gone, and what a busy machine adds.
@@ -14,20 +14,6 @@ const SLACK: Duration = Duration::from_millis(1_000);
 /// Waits until a new leader's revokes no longer wait for the leases of earlier reigns.
 async fn settled(cluster: &Cluster) {
     revoke(&cluster.handle(cluster.leader().await), 1_000).await;
-}
-
-/// Holds a machine's gate until what is given back is dropped.
-async fn hold(gate: Arc<Mutex<()>>) -> mpsc::Sender<()> {
-    let (held, holding) = tokio::sync::oneshot::channel();
-    let (release, released) = mpsc::channel::<()>();
-    std::thread::spawn(move || {
-        let _held = gate.lock().expect("not poisoned");
-        held.send(()).expect("awaited");
-        // An error says that the other end is gone, which is the sign.
-        let _ = released.recv();
-    });
-    holding.await.expect("held");
-    release
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

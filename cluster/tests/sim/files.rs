@@ -177,15 +177,16 @@ pub fn create_to_read(path: &Path) -> io::Result<File> {
     }
 }
 
+/// The file at `offset`.
+fn at(disk: &Disk, inode: u64, offset: u64) -> File {
+    File::Simulated { disk: disk.clone(), inode, at: offset as usize }
+}
+
 pub fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
     match file {
         File::Real(file) => crate::store::os::read_exact_at(file, bytes, offset),
         File::Store(_) => Err(io::ErrorKind::Unsupported.into()),
-        File::Simulated { disk, inode, .. } => {
-            let mut copy =
-                File::Simulated { disk: disk.clone(), inode: *inode, at: offset as usize };
-            copy.read_exact(bytes)
-        }
+        File::Simulated { disk, inode, .. } => at(disk, *inode, offset).read_exact(bytes),
     }
 }
 
@@ -193,11 +194,7 @@ pub fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     match file {
         File::Real(file) => crate::store::os::write_all_at(file, bytes, offset),
         File::Store(_) => Err(io::ErrorKind::Unsupported.into()),
-        File::Simulated { disk, inode, .. } => {
-            let mut copy =
-                File::Simulated { disk: disk.clone(), inode: *inode, at: offset as usize };
-            copy.write_all(bytes)
-        }
+        File::Simulated { disk, inode, .. } => at(disk, *inode, offset).write_all(bytes),
     }
 }
 
