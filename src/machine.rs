@@ -14,7 +14,7 @@ use authrai_cluster::{Applied, Machine, Record, Stamp, Undecodable};
 use crate::{
     audit::chain,
     codec::{self, stored_enum},
-    domain::{Command, Head, Outcome, Refusal, Reply, State, Tenant},
+    domain::{Command, Head, Level, Outcome, Refusal, Reply, State, Tenant},
     rfc3339,
     verify::{View, Views},
 };
@@ -29,7 +29,7 @@ pub struct AuthMachine {
 impl AuthMachine {
     /// An empty machine that publishes to `views`.
     pub fn new(views: Views) -> Self {
-        Self { state: State::default(), views }
+        Self { state: State { level: Level::FIRST, ..State::default() }, views }
     }
 
     /// The state as applied so far, which readers may not have seen published yet.
@@ -98,6 +98,18 @@ impl Machine for AuthMachine {
         Applied { reply: Ok(decision.outcome), records }
     }
 
+    fn newest_level(&self) -> u32 {
+        Level::NEWEST.0
+    }
+
+    fn level_of(command: &Command) -> u32 {
+        command.action.level().0
+    }
+
+    fn at_level(&mut self, level: u32) {
+        self.state.level = Level(level);
+    }
+
     fn publish(&mut self, index: u64) {
         self.views.publish(View { index, state: self.state.clone() });
     }
@@ -111,7 +123,8 @@ impl Machine for AuthMachine {
     }
 
     fn restore(&mut self, from: &mut dyn io::Read) -> Result<(), Undecodable> {
-        self.state = restore::read(from).map_err(undecodable)?;
+        let level = self.state.level;
+        self.state = State { level, ..restore::read(from).map_err(undecodable)? };
         Ok(())
     }
 

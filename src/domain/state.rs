@@ -19,8 +19,8 @@ use super::{
     token, token_request,
 };
 use super::{IdempotencyRecord, Plan, Remembered, TokenCount, billing, idempotency, plan};
+use super::{Level, Restoration, restoration};
 use super::{Outbox, Webhook, WebhookId, delivery, webhook};
-use super::{Restoration, restoration};
 
 /// The end of an audit chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,8 @@ impl Head {
 /// Everything that is replicated.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
+    /// By which rules commands are decided.
+    pub level: Level,
     /// The log's time: the newest stamp, never running backwards.
     pub clock: Millis,
     /// The tenants.

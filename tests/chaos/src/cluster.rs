@@ -53,7 +53,6 @@ impl Cluster {
         site.certificates(size.voters + size.learners)?;
         let mut first = Process::set_up(&site, 1, true)?;
         let operator_key = first.found(&site)?;
-        first.share_secrets(&site)?;
         let mut api = Api::new(operator_key).map_err(io::Error::other)?;
         network.serve(1).await?;
         first.start(&site, None)?;

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tokio::time::{Instant, sleep};
 
@@ -137,17 +138,11 @@ impl Process {
 
     /// Starts it, as one that asks `seed` to be let in if there is one.
     pub fn start(&mut self, site: &Site, seed: Option<u64>) -> io::Result<()> {
-        let mut command = Command::new(&site.binary);
+        let mut command = self.program(site);
         match seed {
             None => command.arg("serve"),
             Some(seed) => {
-                let key = self.folder.join("data").join("secrets.key");
-                if !key.exists() {
-                    fs::create_dir_all(self.folder.join("data"))?;
-                    fs::copy(site.folder.join("secrets.key"), key)?;
-                }
-                let seed = format!("{seed}@{}", site.network.proxy(seed));
-                command.args(["cluster", "join", &seed])
+                command.args(["cluster", "join", &format!("{seed}@{}", site.network.proxy(seed))])
             }
         };
         let log = self.log(site)?;
@@ -158,10 +153,15 @@ impl Process {
         Ok(())
     }
 
-    /// Keeps the secrets of the founding node for those that join.
-    pub fn share_secrets(&self, site: &Site) -> io::Result<()> {
-        fs::copy(self.folder.join("data").join("secrets.key"), site.folder.join("secrets.key"))?;
-        Ok(())
+    /// The program without arguments. Where a full disk is a limit on the size of files, writing past
+    /// it is an error and not a signal that kills.
+    fn program(&self, site: &Site) -> Command {
+        if self.own_disk {
+            return Command::new(&site.binary);
+        }
+        let mut bash = Command::new("bash");
+        bash.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(&site.binary);
+        bash
     }
 
     fn log(&self, site: &Site) -> io::Result<File> {
@@ -241,7 +241,8 @@ impl Process {
         let Some(child) = &self.child else { return Ok(()) };
         let limit = Rlimit { current: bytes, maximum: None };
         match prlimit(Some(Pid::from_child(child)), Resource::Fsize, limit) {
-            Ok(_) => Ok(()),
+            // A process that has ended takes its limit with it.
+            Ok(_) | Err(Errno::SRCH) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
