@@ -1,6 +1,8 @@
 //! The stored form of everything that AuthRAI writes to the log or a snapshot.
 //!
 //! bincode with a version byte in front, a length cap, and a check that nothing is left over.
+//! Encoding has no cap, so a command that is about to be proposed is read back first, under limits
+//! far stricter than those that stored bytes are read under.
 //! Stored enums are declared with `stored_enum!`, or `stored_tags!` where variants hold nothing:
 //! each variant has an explicit tag, so that moving a line never changes the meaning of bytes on
 //! disk. A stored type is a plain DTO:
@@ -9,11 +11,16 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::limits::{PROPOSED_MAX_BYTES, STORED_ITEM_MAX_BYTES};
+
 /// The version of the stored form, the first byte of everything encoded here.
 pub const VERSION: u8 = 1;
 
-/// Longest stored item, in bytes.
-const ITEM_MAX_BYTES: usize = 1024 * 1024;
+/// What bincode may count while it decodes one item. It counts a length as 8 bytes and a number as
+/// the bytes of its type, at most 16, however few bytes hold them: so no item within
+/// [`STORED_ITEM_MAX_BYTES`] meets this limit. It bounds what a forged length can make the decoder
+/// reserve.
+const CLAIM_MAX_BYTES: usize = 16 * STORED_ITEM_MAX_BYTES;
 
 /// Why stored bytes could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,18 +32,17 @@ pub enum DecodeError {
     #[error("stored version {0}, this program reads version {VERSION}")]
     Version(u8),
     /// Longer than anything that this program writes.
-    #[error("{0} bytes, more than {ITEM_MAX_BYTES}")]
+    #[error("{0} bytes, more than {STORED_ITEM_MAX_BYTES}")]
     TooLong(usize),
+    /// It counts as more than may be proposed.
+    #[error("counts as more than {PROPOSED_MAX_BYTES} bytes")]
+    CountsTooMuch,
     /// Bytes remained after the item.
     #[error("{0} bytes left over")]
     LeftOver(usize),
     /// The bytes are not such an item.
     #[error("{0}")]
     Malformed(String),
-}
-
-fn configuration() -> impl bincode::config::Config {
-    bincode::config::standard().with_limit::<ITEM_MAX_BYTES>()
 }
 
 /// The stored form of `item`.
@@ -54,15 +60,31 @@ pub fn encode<T: Serialize>(item: &T) -> Vec<u8> {
 
 /// Reads an item back. The whole of `bytes` must be that item.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    if bytes.len() > ITEM_MAX_BYTES {
+    decode_counting::<T, CLAIM_MAX_BYTES>(bytes)
+}
+
+/// The same for an item that is about to be proposed: more than [`PROPOSED_MAX_BYTES`], as the
+/// decoder counts them, are refused.
+pub fn decode_proposed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+    decode_counting::<T, PROPOSED_MAX_BYTES>(bytes)
+}
+
+fn decode_counting<T: DeserializeOwned, const CLAIM: usize>(
+    bytes: &[u8],
+) -> Result<T, DecodeError> {
+    if bytes.len() > STORED_ITEM_MAX_BYTES {
         return Err(DecodeError::TooLong(bytes.len()));
     }
     let (version, body) = bytes.split_first().ok_or(DecodeError::Empty)?;
     if *version != VERSION {
         return Err(DecodeError::Version(*version));
     }
-    let (item, read) = bincode::serde::decode_from_slice(body, configuration())
-        .map_err(|error| DecodeError::Malformed(error.to_string()))?;
+    let configuration = bincode::config::standard().with_limit::<CLAIM>();
+    let (item, read) =
+        bincode::serde::decode_from_slice(body, configuration).map_err(|error| match error {
+            bincode::error::DecodeError::LimitExceeded => DecodeError::CountsTooMuch,
+            other => DecodeError::Malformed(other.to_string()),
+        })?;
     match body.len() - read {
         0 => Ok(item),
         rest => Err(DecodeError::LeftOver(rest)),
@@ -233,8 +255,39 @@ mod tests {
         assert!(matches!(decode::<Sample>(&[1, 8, 5]), Err(DecodeError::Malformed(_))));
         assert!(matches!(decode::<Sample>(&[1, 7]), Err(DecodeError::Malformed(_))));
         assert!(matches!(
-            decode::<Sample>(&vec![1; ITEM_MAX_BYTES + 1]),
+            decode::<Sample>(&vec![1; STORED_ITEM_MAX_BYTES + 1]),
             Err(DecodeError::TooLong(_))
         ));
+    }
+
+    #[test]
+    fn whatever_fits_is_read_however_the_decoder_counts_it() {
+        // One byte each, counted as 8 and as 16: together far more than an item may have.
+        let most = STORED_ITEM_MAX_BYTES / 8 + 64;
+        let texts = encode(&vec![String::new(); most]);
+        assert_eq!(decode::<Vec<String>>(&texts).map(|texts| texts.len()), Ok(most));
+        let wide = encode(&vec![1_u128; most]);
+        assert_eq!(decode::<Vec<u128>>(&wide).map(|wide| wide.len()), Ok(most));
+    }
+
+    #[test]
+    fn what_may_be_proposed_is_read_from_then_on_and_counted_by_its_parts() {
+        // On both sides of the limit, for one long text and for many empty ones.
+        for (parts, each, limit) in
+            [(1, 1, PROPOSED_MAX_BYTES - 16), (8, 0, PROPOSED_MAX_BYTES / 8 - 1)]
+        {
+            for count in limit - 2..limit + 3 {
+                let texts = match each {
+                    0 => vec![String::new(); count],
+                    _ => vec!["x".repeat(count); parts],
+                };
+                let bytes = encode(&texts);
+                assert_eq!(decode::<Vec<String>>(&bytes).as_ref(), Ok(&texts));
+                let proposed = decode_proposed::<Vec<String>>(&bytes);
+                let fits = count <= limit;
+                assert_eq!(proposed.is_ok(), fits, "{parts} {count}: {limit}");
+                assert!(fits || proposed == Err(DecodeError::CountsTooMuch));
+            }
+        }
     }
 }

@@ -5,6 +5,14 @@
 // What the token's wire format bounds itself.
 pub use crate::token::{TOKEN_MAX_BYTES, scope::SCOPE_MAX_BYTES};
 
+/// Largest item that is read from the log, a snapshot or another node. Far more than the largest
+/// that can be proposed, so that whatever was accepted once is read for ever.
+pub const STORED_ITEM_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// What the decoder may count, in bytes, in a command that is about to be proposed. It counts a
+/// length as 8 bytes and a number as the bytes of its type, so many small parts count for more than
+/// they take.
+pub const PROPOSED_MAX_BYTES: usize = 1024 * 1024;
+
 /// Largest request body.
 pub const BODY_MAX_BYTES: usize = 1024 * 1024;
 /// How much of a body that is too large is still read and thrown away, so that its sender gets to
@@ -29,7 +37,7 @@ pub const COMMANDS_IN_FLIGHT_MAX: usize = 8_192;
 /// API keys whose last use is remembered between two reports of it.
 pub const KEY_USES_REMEMBERED_MAX: usize = 10_000;
 /// Largest answer that is brought back to a node without a vote, which passed the request on.
-pub const RELAYED_ANSWER_MAX_BYTES: usize = 3 * 1024 * 1024;
+pub const RELAYED_ANSWER_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// How long a read may wait for `AuthRAI-Min-Index`.
 pub const MIN_INDEX_WAIT_MS: u64 = 5_000;
 /// Longest `X-Request-Id` that is taken over from a caller.
@@ -129,7 +137,7 @@ pub const EVENT_NAME_MAX_BYTES: usize = 60;
 /// Largest place in an audit chain: the largest whole number that JSON carries safely.
 pub const SEQ_MAX: u64 = (1 << 53) - 1;
 /// Longest row of an export that the offline check reads; a row is at most a record twice over.
-pub const AUDIT_ROW_MAX_BYTES: usize = 4 * 1024 * 1024;
+pub const AUDIT_ROW_MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// Most policies of one organisation's environment.
 pub const POLICIES_PER_TENANT_MAX: usize = 1_000;

@@ -4,18 +4,19 @@
 //! One command is one step: its events, the links of its events and the answer, or a refusal and
 //! nothing. Knows neither the log nor the disk.
 
+mod relations;
 mod restore;
 mod snapshot;
 
 use std::io;
 
-use authrai_cluster::{Applied, Machine, Record, Stamp, Undecodable};
+use authrai_cluster::{Applied, Machine, Record, Stamp, Undecodable, Unproposable};
 
 use crate::{
     audit::chain,
     codec::{self, stored_enum},
     domain::{Command, Head, Level, Outcome, Refusal, Reply, State, Tenant},
-    rfc3339,
+    limits, rfc3339,
     verify::{View, Views},
 };
 
@@ -57,6 +58,17 @@ impl Machine for AuthMachine {
 
     fn decode_command(bytes: &[u8]) -> Result<Command, Undecodable> {
         codec::decode(bytes).map_err(undecodable)
+    }
+
+    fn check_command(bytes: &[u8]) -> Result<(), Unproposable> {
+        match codec::decode_proposed::<Command>(bytes) {
+            Ok(command) if Self::encode_command(&command) == bytes => Ok(()),
+            Ok(_) => Err(Unproposable::Unreadable("it reads back as another command".into())),
+            Err(codec::DecodeError::CountsTooMuch | codec::DecodeError::TooLong(_)) => {
+                Err(Unproposable::TooLarge { limit: limits::PROPOSED_MAX_BYTES })
+            }
+            Err(error) => Err(Unproposable::Unreadable(error.to_string())),
+        }
     }
 
     fn encode_reply(reply: &Reply) -> Vec<u8> {

@@ -9,9 +9,8 @@ use hyper::body::Bytes;
 
 use crate::Machine;
 use crate::forward::{Attempt, Read, Writing, until};
-use crate::handle::Core;
+use crate::handle::{Core, check_command};
 use crate::lease::{Report, Request, Wire};
-use crate::limits::COMMAND_MAX_BYTES;
 use crate::peer::link::Target;
 use crate::peer::server::{Asker, Nothing, Service, Standing};
 use crate::peer::wire::{Message, Propose, ProposeAnswer, ReadIndex, ReadIndexAnswer, Rpc};
@@ -148,7 +147,8 @@ impl<M: Machine> Answers<M> {
     async fn propose(&self, from: Asker, message: &[u8]) -> Result<Vec<u8>, Nothing> {
         at_least(from, Standing::Voter)?;
         let Propose { everywhere, wait_ms, command } = read(message)?;
-        if command.len() > COMMAND_MAX_BYTES {
+        if let Err(error) = check_command::<M>(&command) {
+            tracing::warn!(node = from.node, %error, "a peer forwarded a command that is refused");
             return Err(Nothing);
         }
         if self.0.check_running().is_err() {

@@ -1,12 +1,13 @@
 //! The one way in which values become stored bytes and come back.
 //!
-//! A version byte, then the value in bincode; a cap on the length, and nothing may be left over.
+//! A version byte, then the value in bincode; a cap on the bytes, the same in both directions, and
+//! nothing may be left over.
 //! Only plain structs of our own go through here: bincode over serde silently mangles flattened,
 //! untagged and skipped fields. Must not know what is stored, or where.
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::limits::CODEC_MAX_BYTES;
+use crate::limits::{CODEC_CLAIM_MAX_BYTES, CODEC_MAX_BYTES};
 
 /// Why bytes are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,8 +26,8 @@ pub(crate) enum CodecError {
 const CONFIG: bincode::config::Configuration<
     bincode::config::LittleEndian,
     bincode::config::Varint,
-    bincode::config::Limit<CODEC_MAX_BYTES>,
-> = bincode::config::standard().with_limit::<CODEC_MAX_BYTES>();
+    bincode::config::Limit<CODEC_CLAIM_MAX_BYTES>,
+> = bincode::config::standard().with_limit::<CODEC_CLAIM_MAX_BYTES>();
 
 /// `value` behind a version byte.
 pub(crate) fn encode<T: Serialize>(version: u8, value: &T) -> Result<Vec<u8>, CodecError> {
@@ -134,6 +135,36 @@ mod tests {
         // A claimed length of u64::MAX.
         let bytes = [7, 0, 253, 255, 255, 255, 255, 255, 255, 255, 255];
         assert!(matches!(decode::<Sample>(7, &bytes), Err(CodecError::Malformed(_))));
+    }
+
+    /// Values that bincode counts as far more bytes than they have.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Small {
+        texts: Vec<String>,
+        numbers: Vec<u64>,
+        wide: Vec<u128>,
+    }
+
+    #[test]
+    fn whatever_encodes_decodes_however_the_decoder_counts_it() {
+        // Counted as eight times as many bytes, or sixteen: far more than the cap.
+        let whole = CODEC_MAX_BYTES / 8 + 64;
+        for small in [
+            Small { texts: vec![String::new(); whole], numbers: vec![], wide: vec![] },
+            Small { texts: vec![], numbers: vec![1; whole], wide: vec![] },
+            Small { texts: vec![], numbers: vec![], wide: vec![1; whole] },
+        ] {
+            let bytes = encode(7, &small).expect("encodes");
+            assert!(decode::<Small>(7, &bytes).as_ref() == Ok(&small));
+        }
+        // From either side of the cap, both directions agree.
+        for length in CODEC_MAX_BYTES - 9..CODEC_MAX_BYTES + 2 {
+            let sample = Sample { n: 0, b: vec![0; length] };
+            match encode(7, &sample) {
+                Ok(bytes) => assert!(decode::<Sample>(7, &bytes).as_ref() == Ok(&sample)),
+                Err(error) => assert!(matches!(error, CodecError::TooLong { .. }), "{error:?}"),
+            }
+        }
     }
 
     #[test]

@@ -340,6 +340,18 @@ pub enum ProposeError {
         /// The limit.
         limit: usize,
     },
+    /// The command counts as more than the limit where it is read back. It was not appended.
+    #[error("the command counts as more than {limit} bytes")]
+    CountsTooMuch {
+        /// The limit.
+        limit: usize,
+    },
+    /// The command would not read back from the log. It was not appended.
+    #[error("the command cannot be stored: {detail}")]
+    Unreadable {
+        /// What is wrong with it.
+        detail: String,
+    },
     /// Too many proposals are in flight. It was not appended.
     #[error("too many proposals are in flight")]
     Overloaded,

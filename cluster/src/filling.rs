@@ -16,6 +16,7 @@ use crate::peer::link::Target;
 use crate::peer::wire::Rpc;
 use crate::peer::wire_journal::{AskChains, AskRecords, Chains, Records};
 use crate::runtime::spawn_blocking;
+use crate::store::journal::within;
 use crate::{Machine, Record};
 
 /// Why the journal was not filled.
@@ -107,7 +108,7 @@ impl<M: Machine> Core<M> {
         let read = read.await.ok().and_then(|read| {
             read.inspect_err(|error| tracing::warn!(%error, "a peer asks for records")).ok()
         });
-        let records = read.unwrap_or_default();
+        let records = within(read.unwrap_or_default(), JOURNAL_FETCH_MAX_BYTES);
         Records { records: records.into_iter().map(|r| (r.tags, r.bytes)).collect() }
     }
 }

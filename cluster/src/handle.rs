@@ -34,7 +34,7 @@ use crate::store::log::LogShared;
 use crate::store::scrub::Scrub;
 use crate::store::snapshot::Snapshots;
 use crate::types::TypeConfig;
-use crate::{Machine, Status};
+use crate::{Machine, Status, Unproposable};
 
 /// What a running node consists of.
 pub(crate) struct Core<M: Machine> {
@@ -149,10 +149,7 @@ impl<M: Machine> Handle<M> {
             return Err(ProposeError::AboveLevel { needs, level });
         }
         let bytes: Arc<[u8]> = M::encode_command(command).into();
-        if bytes.len() > COMMAND_MAX_BYTES {
-            let limit = COMMAND_MAX_BYTES;
-            return Err(ProposeError::TooLarge { bytes: bytes.len(), limit });
-        }
+        check_command::<M>(&bytes)?;
         let mut admitted = Some(self.core.admission.admit(bytes.len())?);
         let writing = Writing { bytes, everywhere, until: Instant::now() + deadline };
         let mut appended = false;
@@ -362,6 +359,19 @@ impl<M: Machine> Handle<M> {
             }
         }
     }
+}
+
+/// Whether a command, as encoded, may be appended: what is in the log must be readable by every node
+/// for ever.
+pub(crate) fn check_command<M: Machine>(bytes: &[u8]) -> Result<(), ProposeError> {
+    if bytes.len() > COMMAND_MAX_BYTES {
+        let limit = COMMAND_MAX_BYTES;
+        return Err(ProposeError::TooLarge { bytes: bytes.len(), limit });
+    }
+    M::check_command(bytes).map_err(|why| match why {
+        Unproposable::TooLarge { limit } => ProposeError::CountsTooMuch { limit },
+        Unproposable::Unreadable(detail) => ProposeError::Unreadable { detail },
+    })
 }
 
 /// Pauses between tries that found no leader: longer each time, but over at once when there is a

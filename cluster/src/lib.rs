@@ -55,7 +55,7 @@ mod toy;
 pub use config::Config;
 pub use error::{Fatal, JournalError, MemberError, ProposeError, StartError, Unavailable, What};
 pub use handle::{Committed, Handle};
-pub use machine::{Applied, Machine, Record, Stamp, Undecodable};
+pub use machine::{Applied, Machine, Record, Stamp, Undecodable, Unproposable};
 pub use meters::{LEASE_REFUSALS_METRIC, REVOKE_WAIT_SECONDS_METRIC};
 pub use node::{Node, Seed};
 pub use peer::PeerConfig;

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+const MIB: usize = 1024 * 1024;
+
 /// Longest key of a journal chain.
 pub const CHAIN_KEY_MAX_BYTES: usize = 32;
 /// Longest tag of a journal record.
@@ -12,16 +14,27 @@ pub const TAG_MAX_BYTES: usize = 64;
 /// Most tags a journal record carries.
 pub const RECORD_TAGS_MAX: usize = 8;
 /// Largest command that can be proposed.
-pub const COMMAND_MAX_BYTES: usize = 1024 * 1024;
-/// Largest journal record.
-pub const RECORD_MAX_BYTES: usize = 1024 * 1024;
+pub const COMMAND_MAX_BYTES: usize = MIB;
+/// Largest journal record. A machine must keep its records far below: a larger one stops every
+/// node at the same entry.
+pub const RECORD_MAX_BYTES: usize = 8 * MIB;
+/// Largest reply that reaches the node that forwarded a command.
+pub const REPLY_MAX_BYTES: usize = 12 * MIB;
+/// Largest question of one node to another, and largest answer.
+pub const QUESTION_MAX_BYTES: usize = 12 * MIB;
 /// Proposals in flight on one node; one more is answered `Overloaded`.
 pub const PROPOSALS_MAX: usize = 16_384;
 /// Bytes of commands in flight on one node; more are answered `Overloaded`.
 pub const PROPOSALS_MAX_BYTES: usize = 256 * 1024 * 1024;
 
-/// Largest value that the codec takes in or puts out: a command or a record and what frames it.
-pub(crate) const CODEC_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Largest value that the codec takes in or puts out: a command, a record, a reply, a question or a
+/// batch of entries, and what frames it.
+pub(crate) const CODEC_MAX_BYTES: usize = 16 * MIB;
+/// What bincode may count while it decodes one value. It counts a length as 8 bytes and a number as
+/// the bytes of its type, however few bytes hold them on the disk: at most 16 for one. So no value
+/// within [`CODEC_MAX_BYTES`] meets this limit, and what bounds a value is its bytes alone. The
+/// limit bounds what a forged length can make the decoder reserve.
+pub(crate) const CODEC_CLAIM_MAX_BYTES: usize = 16 * CODEC_MAX_BYTES;
 /// Longest snapshot header.
 pub(crate) const SNAPSHOT_META_MAX_BYTES: usize = 1024 * 1024;
 
@@ -138,3 +151,49 @@ pub(crate) const BACKUP_FRAME_MAX_BYTES: usize = CODEC_MAX_BYTES;
 pub(crate) const BACKUP_PIECES_AHEAD: usize = 2;
 /// How long whoever takes a backup may take no frame of it.
 pub(crate) const BACKUP_STALL_MAX: Duration = Duration::from_secs(60);
+
+// How the limits relate. Whatever one of them lets in, all that meet it later must let through: a
+// command that is proposed is stored, sent, applied and read back for ever.
+
+/// More than whatever frames a command, a record, a reply or a question where it is stored or sent.
+const FRAME_MAX_BYTES: usize = 64 * 1024;
+/// Bytes that frame one entry in a message to a follower.
+const ENTRY_FRAME_MAX_BYTES: usize = 64;
+
+// A record is the text of its command, where one byte can become six, and more beside it.
+const _: () = assert!(RECORD_MAX_BYTES > 7 * COMMAND_MAX_BYTES);
+// Every framed item fits the codec, with room to spare.
+const _: () = assert!(COMMAND_MAX_BYTES + FRAME_MAX_BYTES < CODEC_MAX_BYTES / 2);
+const _: () = assert!(REPLY_MAX_BYTES + FRAME_MAX_BYTES < CODEC_MAX_BYTES);
+const _: () = assert!(QUESTION_MAX_BYTES + FRAME_MAX_BYTES < CODEC_MAX_BYTES);
+const _: () = assert!(
+    RECORD_MAX_BYTES + RECORD_TAGS_MAX * TAG_MAX_BYTES + CHAIN_KEY_MAX_BYTES + FRAME_MAX_BYTES
+        < CODEC_MAX_BYTES
+);
+// A message holds whatever the codec can make, and so does a frame of a backup.
+const _: () = assert!(PEER_MESSAGE_MAX_BYTES >= CODEC_MAX_BYTES);
+const _: () = assert!(BACKUP_FRAME_MAX_BYTES >= CODEC_MAX_BYTES);
+// Entries for a follower: as many as a read returns, or one of any size.
+const _: () = assert!(LOG_READ_MAX_BYTES > COMMAND_MAX_BYTES + FRAME_MAX_BYTES);
+const _: () = assert!(
+    2 * (LOG_READ_MAX_BYTES + LOG_READ_MAX_ENTRIES as usize * ENTRY_FRAME_MAX_BYTES)
+        < PEER_MESSAGE_MAX_BYTES
+);
+// Records for a node that lacks them: those of a read, whose last may be of any size.
+const _: () = assert!(
+    JOURNAL_FETCH_MAX_BYTES + RECORD_MAX_BYTES + 2 * FRAME_MAX_BYTES < PEER_MESSAGE_MAX_BYTES
+);
+const _: () =
+    assert!(BACKUP_FRAME_BYTES + RECORD_MAX_BYTES + 2 * FRAME_MAX_BYTES < BACKUP_FRAME_MAX_BYTES);
+const _: () = assert!(
+    JOURNAL_CHAINS_PAGE_MAX * (CHAIN_KEY_MAX_BYTES + 2 * 10) + FRAME_MAX_BYTES
+        < PEER_MESSAGE_MAX_BYTES
+);
+// A header names the members, whose number and addresses are bounded by what a message carries.
+const _: () = assert!(SNAPSHOT_META_MAX_BYTES < CODEC_MAX_BYTES);
+// What is in flight admits the largest command.
+const _: () = assert!(PROPOSALS_MAX_BYTES >= 16 * COMMAND_MAX_BYTES);
+
+#[cfg(test)]
+#[path = "limits_tests.rs"]
+mod tests;

@@ -12,6 +12,20 @@ use std::io;
 #[error("cannot decode: {0}")]
 pub struct Undecodable(pub String);
 
+/// Why a command must not be proposed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unproposable {
+    /// It is larger than the machine takes, as the machine counts it.
+    #[error("it counts as more than {limit} bytes")]
+    TooLarge {
+        /// The limit.
+        limit: usize,
+    },
+    /// What was encoded does not decode to what it was made of.
+    #[error("it does not read back: {0}")]
+    Unreadable(String),
+}
+
 /// Where and when a command stands in the replicated log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
@@ -60,6 +74,16 @@ pub trait Machine: Send + Sync + 'static {
     fn encode_command(command: &Self::Command) -> Vec<u8>;
     /// Reads a stored command back.
     fn decode_command(bytes: &[u8]) -> Result<Self::Command, Undecodable>;
+    /// Whether every node will be able to read `bytes`, which [`Machine::encode_command`] made of a
+    /// command that is about to be proposed. Asked of every command before it is appended. Limits
+    /// here must be far stricter than those of [`Machine::decode_command`].
+    fn check_command(bytes: &[u8]) -> Result<(), Unproposable> {
+        match Self::decode_command(bytes) {
+            Ok(command) if Self::encode_command(&command) == bytes => Ok(()),
+            Ok(_) => Err(Unproposable::Unreadable("it reads back as another command".into())),
+            Err(Undecodable(why)) => Err(Unproposable::Unreadable(why)),
+        }
+    }
     /// The form in which a reply crosses from the leader to the node that was asked.
     fn encode_reply(reply: &Self::Reply) -> Vec<u8>;
     /// Reads a reply back.

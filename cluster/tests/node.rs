@@ -121,6 +121,19 @@ async fn a_command_over_the_limit_is_refused_and_the_largest_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_would_not_read_back_is_refused_and_nothing_is_appended() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let node = start(dir.path()).await;
+    let last = node.handle().last_log_index();
+    let refused = node.handle().propose(Command::Unreadable, DEADLINE).await;
+    let detail = "an unknown command".to_owned();
+    assert_eq!(refused, Err(ProposeError::Unreadable { detail }));
+    assert_eq!(node.handle().last_log_index(), last);
+    assert!(node.handle().propose(add(1, 1), DEADLINE).await.is_ok());
+    node.shutdown().await.expect("stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_proposal_that_timed_out_has_an_unknown_outcome_and_may_yet_take_effect() {
     let dir = tempfile::tempdir().expect("a directory");
     let counter = Counter::default();

@@ -76,6 +76,15 @@ pub enum CommandError {
         /// The bound.
         limit: usize,
     },
+    /// The command counts as more than the log takes, by the number of its parts.
+    #[error("the command counts as more than the {limit} bytes that the log takes")]
+    CountsTooMuch {
+        /// The bound.
+        limit: usize,
+    },
+    /// The command would not read back from the log.
+    #[error("the command cannot be stored: {0}")]
+    Unreadable(String),
     /// As many commands as this node admits are under way.
     #[error("too many commands are under way on this node")]
     Overloaded,
@@ -100,6 +109,8 @@ impl From<ProposeError> for CommandError {
     fn from(error: ProposeError) -> Self {
         match error {
             ProposeError::TooLarge { bytes, limit } => Self::TooLarge { bytes, limit },
+            ProposeError::CountsTooMuch { limit } => Self::CountsTooMuch { limit },
+            ProposeError::Unreadable { detail } => Self::Unreadable(detail),
             ProposeError::Overloaded => Self::Overloaded,
             ProposeError::NoQuorum => Self::NoQuorum,
             ProposeError::Clock(_) => Self::NotReady(

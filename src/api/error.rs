@@ -32,6 +32,23 @@ impl From<CommandError> for Problem {
                      Send less at once."
                 ),
             ),
+            CommandError::CountsTooMuch { limit } => Problem::new(
+                Code::BODY_TOO_LARGE,
+                format!(
+                    "As an entry of the log the request counts as more than the {limit} bytes that \
+                     are allowed: each text and each list in it counts as 8 bytes more than it \
+                     has. Nothing was done. Send fewer parts at once."
+                ),
+            ),
+            CommandError::Unreadable(why) => {
+                tracing::error!(%why, "a command would not read back from the log; it is refused");
+                Problem::new(
+                    Code::NOT_STORABLE,
+                    "The request cannot be stored in a form that every node can read back, so it \
+                     was refused and nothing was done. Leave out what is unusual in it; the \
+                     node's log says more.",
+                )
+            }
             CommandError::Overloaded => Problem::new(
                 Code::OVERLOADED,
                 "This node has as many writes under way as it admits. Nothing was done; \

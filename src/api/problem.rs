@@ -83,6 +83,7 @@ codes! {
     413 BODY_TOO_LARGE = "body_too_large", "The body is too large";
     422 VALIDATION_FAILED = "validation_failed", "The request is not valid";
     422 INDEX_UNKNOWN = "index_unknown", "The log does not reach that far";
+    422 NOT_STORABLE = "not_storable", "The request cannot be stored";
     429 POLICY_THROTTLED = "policy_throttled", "A policy lets no more through for now";
     429 LIMIT_REACHED = "limit_reached", "A limit of the system is reached";
     500 INTERNAL_ERROR = "internal_error", "Something went wrong inside";

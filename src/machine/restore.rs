@@ -10,10 +10,8 @@ use super::snapshot::{BUFFER_BYTES, MAGIC, Record};
 use crate::{
     codec,
     domain::{DomainStatus, Organization, Outbox, State},
+    limits::STORED_ITEM_MAX_BYTES,
 };
-
-/// Longest record, in bytes.
-const RECORD_MAX_BYTES: u32 = 1024 * 1024;
 
 /// Why a snapshot could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +65,7 @@ fn read_frame(from: &mut impl Read, number: u64) -> Result<Vec<u8>, Damaged> {
     let mut length = [0; 4];
     from.read_exact(&mut length).map_err(cut)?;
     let length = u32::from_be_bytes(length);
-    if length > RECORD_MAX_BYTES {
+    if length as usize > STORED_ITEM_MAX_BYTES {
         return Err(Damaged::Record(number, format!("{length} bytes long")));
     }
     let mut bytes = vec![0; length as usize];

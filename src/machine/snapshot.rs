@@ -22,6 +22,7 @@ use crate::{
     },
     domain::{ApiKeyId, Restoration},
     domain::{Delivery, OpenRetry, Progress, Webhook, WebhookId},
+    limits::STORED_ITEM_MAX_BYTES,
 };
 
 /// What every snapshot starts with; the last byte is the version of the framing.
@@ -186,6 +187,14 @@ fn webhook_records(state: &State) -> impl Iterator<Item = Record> {
 
 fn write_record(out: &mut impl Write, record: &Record) -> io::Result<()> {
     let bytes = codec::encode(record);
+    // What could not be read back is not written: the snapshot before stays.
+    if bytes.len() > STORED_ITEM_MAX_BYTES {
+        let bytes = bytes.len();
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("a record of {bytes} bytes, more than a snapshot takes"),
+        ));
+    }
     let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
     out.write_all(&length.to_be_bytes())?;
     out.write_all(&bytes)

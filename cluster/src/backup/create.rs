@@ -22,7 +22,7 @@ use crate::limits::{
     BACKUP_FRAME_BYTES, BACKUP_PIECES_AHEAD, BACKUP_STALL_MAX, JOURNAL_READ_MAX_RECORDS,
 };
 use crate::store::apply::Point;
-use crate::store::journal::JournalShared;
+use crate::store::journal::{JournalShared, within};
 use crate::wall_clock;
 use crate::{Machine, Record};
 
@@ -104,6 +104,7 @@ fn write<M: Machine>(
                 journal.read_records(&chain, next, JOURNAL_READ_MAX_RECORDS, BACKUP_FRAME_BYTES);
             let read = read.map_err(io::Error::other)?;
             let due: Vec<Record> = read.into_iter().take_while(|r| r.seq <= head).collect();
+            let due = within(due, BACKUP_FRAME_BYTES);
             let Some(last) = due.last() else {
                 return Err(io::Error::other(format!(
                     "chain {} ends before record {next}",

@@ -254,3 +254,18 @@ fn the_form_of_a_backup_does_not_change() {
     let mut reader = Reader::new(bytes.as_slice()).expect("reads");
     assert_eq!(reader.next(), Ok(Frame::Header(origin())));
 }
+
+#[test]
+fn the_largest_record_that_the_journal_takes_fits_a_frame() {
+    use crate::limits::{CHAIN_KEY_MAX_BYTES, RECORD_MAX_BYTES, RECORD_TAGS_MAX, TAG_MAX_BYTES};
+
+    let tags = vec![vec![7; TAG_MAX_BYTES]; RECORD_TAGS_MAX];
+    let row = Row { tags, bytes: vec![7; RECORD_MAX_BYTES] };
+    let records = Records { chain: vec![7; CHAIN_KEY_MAX_BYTES], from: 1, records: vec![row] };
+    let mut out = Writer::new(Vec::new(), &origin()).expect("writes");
+    out.records(&records).expect("writes");
+    let bytes = out.finish().expect("writes");
+    let mut from = Reader::new(bytes.as_slice()).expect("reads");
+    assert!(matches!(from.next(), Ok(Frame::Header(_))));
+    assert!(from.next().is_ok_and(|frame| frame == Frame::Records(records)));
+}

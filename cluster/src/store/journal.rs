@@ -335,6 +335,21 @@ fn check_limits(record: &Record) -> Result<(), Fatal> {
     Err(Fatal::RecordTooLarge { chain, seq: record.seq, detail })
 }
 
+/// The first of `records`, at most about `max_bytes` with their tags and what frames them, but at
+/// least one: what fits a message. Tags may be longer than the record itself.
+pub(crate) fn within(mut records: Vec<Record>, max_bytes: usize) -> Vec<Record> {
+    const LENGTH_BYTES: usize = 10;
+    let mut bytes = 0;
+    let fits = records.iter().take_while(|record| {
+        bytes += record.bytes.len() + 2 * LENGTH_BYTES;
+        bytes += record.tags.iter().map(|tag| tag.len() + LENGTH_BYTES).sum::<usize>();
+        bytes <= max_bytes
+    });
+    let fits = fits.count().max(1);
+    records.truncate(fits);
+    records
+}
+
 /// Parts `records` into those up to `head` and those after it, which must follow without a gap.
 fn part(
     chain: &[u8],

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use authrai_cluster::{Applied, Machine, Record, Stamp, Undecodable};
+use authrai_cluster::{Applied, Machine, Record, Stamp, Undecodable, Unproposable};
 
 /// What can be proposed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +30,10 @@ pub enum Command {
     },
     /// Makes the machine panic.
     Panic,
-    /// Bytes that do not decode.
+    /// Bytes that do not decode, although the machine said that they would.
     Garbage,
+    /// Bytes that do not decode, as the machine says before they are proposed.
+    Unreadable,
 }
 
 pub fn add(chain: u8, id: u64) -> Command {
@@ -102,6 +104,7 @@ impl Machine for Counter {
             Command::AtTwo { id } => [&[4], id.to_le_bytes().as_slice()].concat(),
             Command::Panic => vec![2],
             Command::Garbage => vec![99],
+            Command::Unreadable => vec![98],
         }
     }
 
@@ -126,6 +129,14 @@ impl Machine for Counter {
         }
     }
 
+    fn check_command(bytes: &[u8]) -> Result<(), Unproposable> {
+        match Counter::decode_command(bytes) {
+            Err(_) if bytes == [99] => Ok(()),
+            Err(Undecodable(why)) => Err(Unproposable::Unreadable(why)),
+            Ok(_) => Ok(()),
+        }
+    }
+
     fn encode_reply(reply: &u64) -> Vec<u8> {
         reply.to_le_bytes().to_vec()
     }
@@ -146,7 +157,7 @@ impl Machine for Counter {
                 assert!(self.level >= 2, "told to decide by rules that do not hold yet");
                 (7, id, 0)
             }
-            Command::Panic | Command::Garbage => panic!("told to panic"),
+            Command::Panic | Command::Garbage | Command::Unreadable => panic!("told to panic"),
         };
         self.state.last_at_ms = self.state.last_at_ms.max(stamp.at_ms);
         self.latest_ms.fetch_max(stamp.at_ms, Ordering::SeqCst);

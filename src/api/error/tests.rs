@@ -96,6 +96,18 @@ fn who_is_over_a_plan_is_told_what_to_do() {
 }
 
 #[test]
+fn a_command_that_the_log_could_not_give_back_is_a_clean_4xx() {
+    for (error, status, name) in [
+        (CommandError::TooLarge { bytes: 9, limit: 8 }, 413, "body_too_large"),
+        (CommandError::CountsTooMuch { limit: 8 }, 413, "body_too_large"),
+        (CommandError::Unreadable("why".into()), 422, "not_storable"),
+    ] {
+        let problem = Problem::from(error);
+        assert_eq!((problem.code.status, problem.code.name), (status, name));
+    }
+}
+
+#[test]
 fn a_write_that_the_cluster_did_not_take_is_a_503_that_says_when_to_come_back() {
     for (error, name) in [
         (CommandError::Overloaded, "overloaded"),

@@ -6,6 +6,7 @@ mod domain_commands;
 mod golden;
 mod memory;
 mod plan_commands;
+mod proposable;
 mod restoration_commands;
 mod restore;
 mod webhook_commands;
