@@ -14,6 +14,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod archive;
+pub(crate) mod cut_short;
 pub(crate) mod digest;
 pub(crate) mod frame;
 pub(crate) mod identity;
@@ -196,7 +197,7 @@ pub(crate) struct DataDir {
 impl DataDir {
     pub(crate) fn lock(path: &Path) -> Result<DataDir, StartError> {
         let io = |p: &Path, doing: &str, e: io::Error| StartError::io(path, p, doing, &e);
-        disk::create_dir_all(path).map_err(|e| io(path, "creating", e))?;
+        create_synced(path).map_err(|e| io(path, "creating", e))?;
         let lock_path = path.join("lock");
         let lock = disk::open_to_change(&lock_path).map_err(|e| io(&lock_path, "opening", e))?;
         match lock.try_lock() {
@@ -206,6 +207,19 @@ impl DataDir {
         }
         Ok(DataDir { _lock: lock })
     }
+}
+
+/// Makes `dir`, and whatever is missing above it, so that a loss of power does not take it away.
+fn create_synced(dir: &Path) -> io::Result<()> {
+    let missing = dir.ancestors().take_while(|dir| !disk::exists(dir)).collect::<Vec<_>>();
+    disk::create_dir_all(dir)?;
+    for made in missing {
+        match made.parent() {
+            Some(parent) if parent != Path::new("") => sync_dir(parent)?,
+            _ => sync_dir(Path::new("."))?,
+        }
+    }
+    Ok(())
 }
 
 /// Replaces `path` by `bytes` so that after a loss of power it holds the old or the new.

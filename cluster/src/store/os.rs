@@ -8,6 +8,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::cut_short;
+
 pub(crate) use std::fs::File;
 #[cfg(not(test))]
 pub(crate) use std::fs::{create_dir_all, read, remove_file, rename};
@@ -15,9 +17,13 @@ pub(crate) use std::fs::{create_dir_all, read, remove_file, rename};
 #[cfg(not(test))]
 pub(crate) use sled::{Batch, Db, Tree};
 
-/// Opens sled as `config` says, in the directory that is named there, too.
-pub(crate) fn open_db(_dir: &Path, config: &sled::Config) -> sled::Result<sled::Db> {
-    config.open()
+/// Opens sled as `config` says, in the directory that is named there, too. Nobody else may have it
+/// open.
+pub(crate) fn open_db(dir: &Path, config: &sled::Config) -> sled::Result<sled::Db> {
+    cut_short::clear(dir)?;
+    let db = config.open()?;
+    cut_short::keep(dir)?;
+    Ok(db)
 }
 
 /// Opens `path` for reading and writing, as it is, and makes it if there is none.
