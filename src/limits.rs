@@ -335,3 +335,7 @@ pub const IDEMPOTENCY_BYTES_PER_ORGANIZATION_MAX: u64 = 64 * 1024 * 1024;
 pub const IDEMPOTENCY_KEYS_MAX: u64 = 1_000_000;
 /// Most bytes of answers that are remembered in the cluster.
 pub const IDEMPOTENCY_BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+/// How often a verification asks again whether a token has expired or is known, before it says that
+/// it cannot tell. Twice is enough unless the leader changes meanwhile.
+pub const SETTLE_TRIES_MAX: usize = 4;

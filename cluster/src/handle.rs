@@ -19,15 +19,18 @@ use crate::error::{Fatal, ProposeError, Unavailable};
 use crate::fatal::FatalCell;
 use crate::forward::{Attempt, Read, Writing};
 use crate::joining::Wanted;
-use crate::lease::{LeaseClock, SystemClock};
+use crate::lease::{LeaseClock, Moment, SystemClock};
 use crate::leasing::Leasing;
 use crate::limits::{COMMAND_MAX_BYTES, RETRY_PAUSE, RETRY_PAUSE_MAX};
 use crate::peer::link::Links;
 use crate::questions::Answerer;
+use crate::readiness::{Unready, Watch};
 use crate::roster::Roster;
+use crate::runtime::spawn_blocking;
 use crate::stamping::{ClockFault, Stamping};
 use crate::store::Store;
 use crate::store::apply::{Apply, Progress};
+use crate::store::clock_record::ClockFile;
 use crate::store::identity::Identity;
 use crate::store::journal::{Journal, JournalShared};
 use crate::store::log::LogShared;
@@ -65,6 +68,8 @@ pub(crate) struct Core<M: Machine> {
     pub answerer: Mutex<Option<Arc<dyn Answerer>>>,
     /// One change of the membership at a time.
     pub changes: tokio::sync::Mutex<()>,
+    pub clock_file: ClockFile,
+    pub watch: Watch,
 }
 
 impl<M: Machine> Core<M> {
@@ -76,6 +81,21 @@ impl<M: Machine> Core<M> {
             return Err(Unavailable::ShuttingDown);
         }
         Ok(())
+    }
+
+    /// The cluster's time, as far as this node can tell.
+    pub(crate) fn moment(&self) -> Moment {
+        self.leasing.gate().moment(SystemClock.read())
+    }
+
+    /// Writes down what a restart must not forget of the clocks.
+    pub(crate) async fn note_clock(self: &Arc<Self>) {
+        let record = self.stamping.record(self.moment());
+        let core = self.clone();
+        let written = spawn_blocking(move || core.clock_file.write(&record)).await;
+        if let Ok(Err(error)) = written {
+            tracing::warn!(%error, "what the clocks say was not written down");
+        }
     }
 }
 
@@ -276,6 +296,17 @@ impl<M: Machine> Handle<M> {
             && self.core.leasing.gate().usable(SystemClock.read())
     }
 
+    /// The cluster's time, if this node may serve: what [`Handle::may_serve`] asks, and by when
+    /// expiry is to be judged. What expires no later than `surely_ms` is expired at every node from
+    /// now on, and what lasts longer than `at_most_ms` is expired at none yet.
+    pub fn serves_at(&self) -> Option<Moment> {
+        let now = SystemClock.read();
+        let gate = self.core.leasing.gate();
+        // Bounds first: they hold for as long as the lease that they came with.
+        let moment = gate.moment(now);
+        (self.core.serving.load(Ordering::Acquire) && gate.usable(now)).then_some(moment)
+    }
+
     /// Whether this node leads, as far as it knows, and may serve: whoever works for the whole
     /// cluster should be this one. Two nodes may both believe it, for no longer than a lease.
     pub fn leads(&self) -> bool {
@@ -295,8 +326,14 @@ impl<M: Machine> Handle<M> {
     }
 
     /// An operator says that this node's wall clock is right as it is, though it has jumped.
-    pub fn confirm_clock(&self) {
+    pub async fn confirm_clock(&self) {
         self.core.stamping.confirm(self.core.progress.newest_ms());
+        self.core.note_clock().await;
+    }
+
+    /// Why this node is not ready, the gravest reason first; none if it verifies and takes writes.
+    pub fn unready(&self) -> Option<Unready> {
+        self.core.unready()
     }
 
     /// The journal.
@@ -326,6 +363,7 @@ impl<M: Machine> Handle<M> {
             level: core.roster.known().level,
             newest_level: core.newest_level,
             scrub: core.scrub.report(),
+            removed: core.roster.known().removed.iter().copied().collect(),
         }
     }
 

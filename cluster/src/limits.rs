@@ -152,6 +152,15 @@ pub(crate) const BACKUP_PIECES_AHEAD: usize = 2;
 /// How long whoever takes a backup may take no frame of it.
 pub(crate) const BACKUP_STALL_MAX: Duration = Duration::from_secs(60);
 
+/// How often a node writes down what its clocks say.
+pub(crate) const CLOCK_RECORD_EVERY: Duration = Duration::from_secs(1);
+/// How often a node looks at whether it is ready, to say so in its log and to notice that it is
+/// stuck.
+pub(crate) const READINESS_LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a node that knows a leader may have no lease and apply nothing before it counts as
+/// stuck.
+pub const STUCK_AFTER: Duration = Duration::from_secs(15);
+
 // How the limits relate. Whatever one of them lets in, all that meet it later must let through: a
 // command that is proposed is stored, sent, applied and read back for ever.
 

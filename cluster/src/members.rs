@@ -225,6 +225,7 @@ impl<M: Machine> Core<M> {
             lease_left_ms: self.leasing.gate().left_ns(SystemClock.read()) / 1_000_000,
             lease_refused: self.leasing.refused(),
             newest_level: self.newest_level,
+            unready: self.unready().map_or(0, |reason| reason.tag()),
         }
     }
 }

@@ -25,14 +25,17 @@ use crate::joining::{self, Wanted};
 use crate::lease::Boot;
 use crate::leasing;
 use crate::level;
+use crate::limits::CLOCK_RECORD_EVERY;
 use crate::members;
 use crate::open::{Beginning, Opened, Parts, open};
 use crate::peer::link::Links;
 use crate::peer::network::Network;
+use crate::readiness::{self, Watch};
 use crate::runtime::{JoinHandle, Worker, spawn, spawn_blocking};
 use crate::stamping::Stamping;
 use crate::store::apply::Apply;
 use crate::store::archive;
+use crate::store::clock_record::BootId;
 use crate::store::identity::{self, Identity};
 use crate::store::log::Log;
 use crate::store::scrub::{Pace, Scrub};
@@ -109,6 +112,8 @@ impl<M: Machine> Node<M> {
             progress,
             roster,
             fatal,
+            clock_file,
+            clock_record,
         } = parts;
         let shared = log.shared.clone();
         let links = front.as_ref().map(|front| front.links(identity.incarnation));
@@ -139,7 +144,9 @@ impl<M: Machine> Node<M> {
         let archive_thread = archive::spawn(&journal, opened.writer());
         let ready = Arc::new(watch::Sender::new(false));
         let unfit = Arc::new(watch::Sender::new(false));
-        let stamping = Arc::new(Stamping::new(config.wall_clock.clone()));
+        let stamping =
+            Stamping::new(config.wall_clock.clone(), BootId::read(), clock_record.as_ref());
+        let stamping = Arc::new(stamping);
         let (leasing, leasing_task) = leasing::spawn(leasing::Parts {
             node: identity.node,
             boot,
@@ -173,6 +180,8 @@ impl<M: Machine> Node<M> {
             stamping,
             links,
             answerer: Mutex::default(),
+            clock_file,
+            watch: Watch::default(),
             changes: tokio::sync::Mutex::new(()),
         });
         let peer_address = front.as_ref().and_then(Front::listens_at);
@@ -184,6 +193,8 @@ impl<M: Machine> Node<M> {
             spawn(joining::keep_known(core.clone(), seeds)),
             spawn(level::raise_alone(core.clone())),
             spawn(members::lead_only_when_fit(core.clone(), unfit.subscribe())),
+            spawn(readiness::watch(core.clone())),
+            spawn(keep_clock(core.clone())),
         ];
         let leasing = leasing_task;
         Ok(Node {
@@ -221,6 +232,7 @@ impl<M: Machine> Node<M> {
         // No answer from here on; then the leader is told that nothing waits for this node.
         core.serving.store(false, Ordering::Release);
         core.leasing.shut(leasing).await;
+        core.note_clock().await;
         core.stopping.send_replace(true);
         for task in &tasks {
             task.abort();
@@ -337,6 +349,14 @@ async fn snapshot_by_bytes<M: Machine>(core: Arc<Core<M>>, every_bytes: u64) {
             // A failure stops the engine, which is watched.
             let _ = core.raft.trigger().snapshot().await;
         }
+    }
+}
+
+/// Keeps on disk what a restart must not forget of the clocks.
+async fn keep_clock<M: Machine>(core: Arc<Core<M>>) {
+    loop {
+        tokio::time::sleep(CLOCK_RECORD_EVERY).await;
+        core.note_clock().await;
     }
 }
 

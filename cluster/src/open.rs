@@ -14,6 +14,7 @@ use crate::fatal::FatalCell;
 use crate::roster::Roster;
 use crate::runtime::{Worker, spawn_blocking};
 use crate::store::apply::{Apply, Progress};
+use crate::store::clock_record::{ClockFile, ClockRecord};
 use crate::store::identity::{self, Fresh, Identity};
 use crate::store::journal::JournalShared;
 use crate::store::levels;
@@ -78,6 +79,9 @@ pub(crate) struct Parts<M: Machine> {
     pub progress: Arc<Progress>,
     pub roster: Arc<Roster>,
     pub fatal: FatalCell,
+    pub clock_file: ClockFile,
+    /// What it held.
+    pub clock_record: Option<ClockRecord>,
 }
 
 /// Reads and checks everything on disk.
@@ -134,6 +138,8 @@ fn assemble<M: Machine>(
     let segments = Segments::open(path)
         .map_err(|e| StartError::io(path, &path.join("journal"), "creating", &e))?;
     let journal = Arc::new(JournalShared::open(store.clone(), segments).map_err(named)?);
+    let (clock_file, clock_record) = ClockFile::open(path)
+        .map_err(|e| StartError::io(path, &path.join("clock"), "opening", &e))?;
     let progress = Arc::new(Progress::new());
     let roster = Arc::new(Roster::new());
     let (writer, thread) = writer::spawn(shared.clone(), mark);
@@ -153,7 +159,19 @@ fn assemble<M: Machine>(
     }
     let log = Log { shared, writer };
     Ok((
-        Parts { identity, newest_level, log, apply, journal, snapshots, progress, roster, fatal },
+        Parts {
+            identity,
+            newest_level,
+            log,
+            apply,
+            journal,
+            snapshots,
+            progress,
+            roster,
+            fatal,
+            clock_file,
+            clock_record,
+        },
         thread,
     ))
 }

@@ -16,6 +16,7 @@ use crate::limits::{RETRY_PAUSE_MAX, STATUS_ANSWER_MAX};
 use crate::peer::link::Target;
 use crate::peer::wire::Rpc;
 use crate::peer::wire_members::{AskStatus, Change, ChangeAnswer, StatusAnswer};
+use crate::readiness::{UNREACHABLE, Unready};
 use crate::status::MemberStatus;
 use crate::{Machine, lease::LeaseStatus};
 
@@ -54,6 +55,7 @@ impl<M: Machine> Handle<M> {
                 lease_left_ms: said.map(|said| said.lease_left_ms),
                 lease_refused: said.and_then(|said| said.lease_refused),
                 newest_level: said.map(|said| said.newest_level),
+                not_ready: said.map_or(Some(UNREACHABLE), |said| Unready::name_of(said.unready)),
             });
         }
         members.sort_by_key(|member| member.id);

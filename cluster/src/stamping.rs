@@ -3,12 +3,17 @@
 //! A stamp that is far ahead would expire everything for good, for time in the log never runs
 //! backwards. So a jump that the machine's other clocks do not explain is not believed until the
 //! other voters' clocks agree with it or an operator does; and a leader stamps nothing before it
-//! knows that most voters' clocks agree with its own. Must not know what a stamp is for.
+//! knows that most voters' clocks agree with its own.
+//!
+//! From such a clock a leader also tells the cluster's time ([`crate::cluster_time`]). What a restart
+//! must not forget of both is a [`ClockRecord`]. Must not know what a stamp is for.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::lease::{LeaseClock, Reading, SystemClock, WALL_SKEW_MAX_MS};
+use crate::cluster_time::ClusterTime;
+use crate::lease::{LeaseClock, Moment, Reading, SystemClock, WALL_SKEW_MAX_MS};
+use crate::store::clock_record::{BootId, ClockRecord};
 use crate::wall_clock;
 
 /// Where the wall clock is read: milliseconds since the Unix epoch.
@@ -69,6 +74,7 @@ pub enum ClockFault {
 /// The wall clock of one node, and what is known against it.
 pub(crate) struct Stamping {
     clock: WallClock,
+    boot_id: BootId,
     state: Mutex<State>,
 }
 
@@ -77,24 +83,40 @@ struct State {
     /// When it was looked at last, and what it said.
     last: Option<(Reading, u64)>,
     jumped_ms: Option<i64>,
+    /// Whether the machine may have been off before this process, nobody knows for how long.
+    was_off: bool,
     /// Whether most voters agree, as far as this node leads.
     agreed: bool,
     /// The newest stamp in the log at which somebody agreed with the clock, though it is behind.
     behind_until_ms: u64,
+    leads: bool,
+    time: ClusterTime,
 }
 
 impl State {
     fn look(&mut self, now: Reading, wall_ms: u64) {
-        if let Some((then, before_ms)) = self.last.replace((now, wall_ms)) {
-            let by_ms = jump_ms(now, then, wall_ms, before_ms);
-            if by_ms != 0 {
-                let all_ms = self.jumped_ms.unwrap_or(0).saturating_add(by_ms);
-                // One that jumps back is where it was.
-                let back = all_ms.unsigned_abs() <= WALL_SKEW_MAX_MS;
-                self.jumped_ms = (!back).then_some(all_ms);
-                tracing::error!(by_ms, back, "the wall clock has jumped");
-            }
+        let then = self.last.replace((now, wall_ms));
+        if let Some((then, before_ms)) = then {
+            self.jumped_by(jump_ms(now, then, wall_ms, before_ms));
         }
+        if self.leads {
+            let elapsed_ns = then.map_or(0, |(then, _)| now.shortest_since(then));
+            let trusted = self.agreed && self.jumped_ms.is_none();
+            self.time.advance(elapsed_ns, trusted.then_some(wall_ms));
+        }
+    }
+
+    fn jumped_by(&mut self, by_ms: i64) {
+        if by_ms == 0 {
+            return;
+        }
+        let all_ms = self.jumped_ms.unwrap_or(0).saturating_add(by_ms);
+        // One that jumps back is where it was; and where it may be, if the machine began with a clock
+        // that was behind and is set now.
+        let set = all_ms > 0 && self.was_off && self.jumped_ms.is_some_and(|ms| ms < 0);
+        let back = set || all_ms.unsigned_abs() <= WALL_SKEW_MAX_MS;
+        self.jumped_ms = (!back).then_some(all_ms);
+        tracing::error!(by_ms, back, "the wall clock has jumped");
     }
 }
 
@@ -112,8 +134,17 @@ fn jump_ms(now: Reading, then: Reading, wall_ms: u64, before_ms: u64) -> i64 {
 }
 
 impl Stamping {
-    pub(crate) fn new(clock: WallClock) -> Stamping {
-        Stamping { clock, state: Mutex::default() }
+    /// A clock that stands where it stands; what is known of earlier times is in `record`.
+    pub(crate) fn new(clock: WallClock, boot_id: BootId, record: Option<&ClockRecord>) -> Stamping {
+        let mut state = State::default();
+        if let Some(record) = record {
+            let (now, wall_ms) = (SystemClock.read(), clock.now_ms());
+            let since = record.since(boot_id, now);
+            state.was_off = since.was_off();
+            state.jumped_by(since.jump_ms(wall_ms));
+            state.time.at_least(since.time_ms());
+        }
+        Stamping { clock, boot_id, state: Mutex::new(state) }
     }
 
     fn look(&self) -> (MutexGuard<'_, State>, u64) {
@@ -140,6 +171,45 @@ impl Stamping {
     /// By how much it jumped, if nobody has agreed with that yet.
     pub(crate) fn jumped_ms(&self) -> Option<i64> {
         self.look().0.jumped_ms
+    }
+
+    /// The cluster's time, for a leader to tell.
+    pub(crate) fn time_ms(&self) -> u64 {
+        self.look().0.time.ms()
+    }
+
+    /// Whether this node leads from now on, after it saw the cluster's time at `seen`: it was no later
+    /// than that then, and never goes back.
+    pub(crate) fn leads(&self, leads: bool, seen: Moment) {
+        let (mut state, _) = self.look();
+        if leads && !state.leads {
+            state.time.at_least(seen.at_most_ms);
+        }
+        state.leads = leads;
+    }
+
+    /// What a restart must not forget, once the cluster's time has been seen at `seen`.
+    pub(crate) fn record(&self, seen: Moment) -> ClockRecord {
+        let (mut state, wall_ms) = self.look();
+        state.time.at_least(seen.surely_ms);
+        let believed_ms =
+            wall_ms.saturating_add_signed(state.jumped_ms.unwrap_or(0).saturating_neg());
+        let boottime_ms = state.last.map_or(0, |(now, _)| now.boottime_ns / 1_000_000);
+        ClockRecord { boot_id: self.boot_id, boottime_ms, believed_ms, time_ms: state.time.ms() }
+    }
+
+    /// What is wrong with the clock, if this node leads or would lead now.
+    pub(crate) fn fault(&self, newest_ms: u64) -> Option<ClockFault> {
+        self.stamp(newest_ms).err()
+    }
+
+    /// What is wrong with the clock of a node that follows a leader, by the cluster's time `seen`. That
+    /// may itself be ahead of the leader's clock, but never behind it.
+    pub(crate) fn fault_beside(&self, seen: Moment) -> Option<ClockFault> {
+        let wall_ms = self.wall_ms();
+        let ahead = wall_ms.saturating_sub(seen.at_most_ms) > WALL_SKEW_MAX_MS;
+        let behind = seen.surely_ms.saturating_sub(wall_ms) > 2 * WALL_SKEW_MAX_MS;
+        (ahead || behind).then_some(ClockFault::Astray)
     }
 
     /// Whether most voters' clocks agree with this one, `others` of them being those of other
@@ -209,7 +279,7 @@ mod tests {
         let read = wall.clone();
         let clock = WallClock::new(move || read.load(std::sync::atomic::Ordering::SeqCst));
         let set = |ms: u64| wall.store(ms, std::sync::atomic::Ordering::SeqCst);
-        let stamping = Stamping::new(clock);
+        let stamping = Stamping::new(clock, BootId::default(), None);
         assert_eq!(stamping.stamp(0), Err(ClockFault::Astray), "nobody was heard yet");
         stamping.agrees(true, false, 0);
         assert_eq!(stamping.stamp(0), Ok(1_000_000));

@@ -68,6 +68,8 @@ pub struct Status {
     pub newest_level: u32,
     /// What the background check of the journal has found.
     pub scrub: ScrubReport,
+    /// The nodes that were members and are no more.
+    pub removed: Vec<u64>,
 }
 
 impl Status {
@@ -100,4 +102,6 @@ pub struct MemberStatus {
     pub lease_refused: Option<Reason>,
     /// The newest level of rules that its build knows.
     pub newest_level: Option<u32>,
+    /// The name of the reason why it is not ready; `unreachable` if it does not answer.
+    pub not_ready: Option<&'static str>,
 }

@@ -126,8 +126,7 @@ impl<P: Requires> FromRequestParts<App> for Caller<P> {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let presented = Presented::read(&parts.headers)?;
-        let now_ms = clock::now_ms();
-        let key = match admit(app, now_ms, &presented, &parts.extensions)? {
+        let key = match admit(app, &presented, &parts.extensions)? {
             Known::ApiKey(key) => key,
             Known::Operator(_) => {
                 return Err(wrong_kind("an API key (rai_pk_…)", "an operator key"));
@@ -137,7 +136,7 @@ impl<P: Requires> FromRequestParts<App> for Caller<P> {
             return Err(lacks(P::PERMISSION));
         }
         let named = Named::read(parts, &key.id.0, presented.text)?;
-        app.key_use.note(key.id, now_ms);
+        app.key_use.note(key.id, clock::now_ms());
         let request_id = RequestId::of(&parts.extensions);
         Ok(Self { key, request_id, named, permission: PhantomData })
     }
@@ -148,7 +147,7 @@ impl FromRequestParts<App> for Operator {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let presented = Presented::read(&parts.headers)?;
-        match admit(app, clock::now_ms(), &presented, &parts.extensions)? {
+        match admit(app, &presented, &parts.extensions)? {
             Known::Operator(key) => {
                 let named = Named::read(parts, &key.id.0, presented.text)?;
                 Ok(Self { key, request_id: RequestId::of(&parts.extensions), named })
@@ -208,31 +207,20 @@ enum Known {
 }
 
 /// First whose key it is, then whether it makes too many requests.
-fn admit(
-    app: &App,
-    now_ms: u64,
-    presented: &Presented<'_>,
-    extensions: &Extensions,
-) -> Result<Known, Problem> {
-    let (known, key, per_second) = authenticate(app, now_ms, presented)?;
+fn admit(app: &App, presented: &Presented<'_>, extensions: &Extensions) -> Result<Known, Problem> {
+    let (known, key, per_second) = authenticate(app, presented)?;
     let taken = app.key_rates.take(&key, per_second);
     let (Ok(standing) | Err(standing)) = taken;
     Notes::of(extensions).note_standing(standing);
     taken.map(|_| known).map_err(rate::too_many_of_key)
 }
 
-/// The clock was read before: `now_ms`. Then comes the lease, then the view. Also gives by what the
-/// key's requests are counted, and how many it may make in a second.
-fn authenticate(
-    app: &App,
-    now_ms: u64,
-    presented: &Presented<'_>,
-) -> Result<(Known, KeyOf, u32), Problem> {
-    if !app.handle.may_serve() {
-        return Err(unavailable());
-    }
+/// The clock first, then the lease, then the view. Also gives by what the key's requests are counted,
+/// and how many it may make in a second.
+fn authenticate(app: &App, presented: &Presented<'_>) -> Result<(Known, KeyOf, u32), Problem> {
+    let Some(moment) = app.handle.serves_at() else { return Err(unavailable(app)) };
     let view = app.views.load();
-    let known = look_up(&view, now_ms, presented).ok_or_else(|| {
+    let known = look_up(&view, moment.at_most_ms, presented).ok_or_else(|| {
         invalid(
             "No key like this is alive: it was never made here, or it was deleted, disabled, \
              rotated or ran out.",

@@ -134,7 +134,7 @@ async fn raise_level(_: Operator, State(app): State<App>) -> Answer<Written<Clus
 )]
 async fn confirm_clock(operator: Operator, State(app): State<App>) -> Json<ConfirmedClock> {
     tracing::warn!(operator = %operator.key.id, "an operator confirms the wall clock");
-    app.handle.confirm_clock();
+    app.handle.confirm_clock().await;
     Json(ConfirmedClock::at(clock::now_ms()))
 }
 

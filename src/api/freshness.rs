@@ -32,14 +32,21 @@ use crate::{
 /// Asks a read for everything up to a log index.
 pub static MIN_INDEX: HeaderName = HeaderName::from_static("authrai-min-index");
 
-/// This node may not answer now.
-pub fn unavailable() -> Problem {
+/// This node may not answer now; if it is known why, that is said.
+pub fn unavailable(app: &App) -> Problem {
     metrics::unavailable();
-    Problem::new(
+    let (reason, why) = match app.handle.unready() {
+        Some(reason) => (Some(reason.name()), format!(" {reason}")),
+        None => (None, String::new()),
+    };
+    let problem = Problem::new(
         Code::VERIFICATION_UNAVAILABLE,
-        "This node is not sure to know the newest revocations, so it gives no answer. Ask again \
-         shortly, or ask another node; until then treat the token or key as not valid.",
-    )
+        format!(
+            "This node is not sure to know the newest revocations, so it gives no answer. Ask again \
+             shortly, or ask another node; until then treat the token or key as not valid.{why}"
+        ),
+    );
+    problem.because(reason)
 }
 
 /// Rounds to the leader, shared by those who wait.
@@ -157,7 +164,7 @@ async fn committed_index(app: &App) -> Result<u64, Problem> {
     match outcome {
         Some(Ok(index)) => Ok(index),
         Some(Err(Unavailable::ShuttingDown)) => Err(shutting_down()),
-        Some(Err(_)) => Err(unavailable()),
+        Some(Err(_)) => Err(unavailable(app)),
         None => Err(Problem::new(
             Code::OVERLOADED,
             "Too many requests wait for this node to catch up with the leader. Ask again \

@@ -1,6 +1,9 @@
 //! What stands at the root, for machines that watch or trust this node: health, readiness, the
 //! public keys, and where to read on.
 
+use std::borrow::Cow;
+
+use authrai_cluster::Unready;
 use axum::{
     Json,
     extract::State,
@@ -18,10 +21,7 @@ use super::{
     problem::{Code, Problem},
     reply::Answer,
 };
-use crate::{
-    clock,
-    token::{Jwk, Jwks},
-};
+use crate::token::{Jwk, Jwks};
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -50,27 +50,28 @@ async fn healthz() -> Json<Health> {
 }
 
 /// May this node verify and take writes?
+///
+/// If not, the problem's `reason` says why by name, and its `detail` what to do.
 #[utoipa::path(
     get, path = "/readyz", tag = "Health", operation_id = "getReadiness",
     responses((status = 200, description = "It may.", body = Health)),
     security(()),
 )]
 async fn readyz(State(app): State<App>) -> Answer<Json<Health>> {
-    let not_yet = |why: &'static str| Err(Problem::new(Code::NOT_READY, why));
-    if app.stopping.is_cancelled() {
-        return not_yet("This node is being stopped.");
-    }
-    if !app.handle.may_serve() {
-        return not_yet("This node has not yet caught up with what was committed.");
-    }
-    if app.handle.status().leader.is_none() {
-        return not_yet("The cluster has no leader at the moment, so it takes no writes.");
-    }
-    if app.voter && !app.keys.can_sign() {
-        return not_yet("This node has no signing key in use yet, so it cannot issue tokens.");
-    }
-    Ok(Json(Health { status: "ready" }))
+    let stopping = app.stopping.is_cancelled().then_some(Unready::Stopping);
+    let lacks_key = app.voter && !app.keys.can_sign();
+    let (reason, why) = match stopping.or_else(|| app.handle.unready()) {
+        Some(reason) => (reason.name(), reason.to_string().into()),
+        None if lacks_key => (NO_SIGNING_KEY, Cow::Borrowed(NO_SIGNING_KEY_WHY)),
+        None => return Ok(Json(Health { status: "ready" })),
+    };
+    Err(Problem::new(Code::NOT_READY, why).because(Some(reason)))
 }
+
+/// The reason that the replicated store knows nothing of.
+pub(super) const NO_SIGNING_KEY: &str = "no_signing_key";
+const NO_SIGNING_KEY_WHY: &str = "This node has no signing key in use yet, so it cannot issue tokens. It makes one as soon as the \
+     cluster takes writes; ask another node meanwhile.";
 
 /// Get the public keys
 ///
@@ -83,12 +84,9 @@ async fn readyz(State(app): State<App>) -> Answer<Json<Health>> {
     security(()),
 )]
 async fn jwks(State(app): State<App>) -> Answer<impl IntoResponse> {
-    let now_ms = clock::now_ms();
-    if !app.handle.may_serve() {
-        return Err(unavailable());
-    }
+    let Some(moment) = app.handle.serves_at() else { return Err(unavailable(&app)) };
     let view = app.views.load();
-    let keys = view.state.jwks_keys(now_ms.max(view.state.clock));
+    let keys = view.state.jwks_keys(moment.surely_ms.max(view.state.clock));
     let keys = keys.map(|key| Jwk::ed25519(key.id.to_string(), &key.public_key)).collect();
     // A revoked key is to be gone at once, so nobody in between may keep the set.
     Ok(([(header::CACHE_CONTROL, "no-cache")], Json(Jwks { keys })))

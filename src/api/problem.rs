@@ -144,6 +144,8 @@ pub enum Extension {
     Target(TargetAnswer),
     /// The limit that is reached.
     PlanLimit(PlanLimit),
+    /// Why the node is not ready.
+    NotReady(&'static str),
 }
 
 /// What the target of a webhook answered a test, when that was not what was hoped for.
@@ -212,6 +214,10 @@ pub struct ProblemBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = TargetAnswer, required = false)]
     pub target: Option<&'a TargetAnswer>,
+    /// Why the node is not ready, of a 503 that says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = super::schema::NotReady, required = false)]
+    pub reason: Option<&'static str>,
     /// Of a 402, whose description says so: all its members.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     #[schema(ignore)]
@@ -259,6 +265,12 @@ impl Problem {
         Self { extension: Some(Box::new(Extension::Target(target))), ..self }
     }
 
+    /// Says by its name why the node is not ready, if that is known.
+    #[must_use]
+    pub fn because(self, reason: Option<&'static str>) -> Self {
+        Self { extension: reason.map(|reason| Box::new(Extension::NotReady(reason))), ..self }
+    }
+
     /// Says when another try makes sense.
     #[must_use]
     pub fn retry_after(self, seconds: u64) -> Self {
@@ -267,11 +279,12 @@ impl Problem {
 
     /// The bytes of the body.
     fn body(&self, request_id: &str) -> Vec<u8> {
-        let (mut policy_id, mut target, mut plan_limit) = (None, None, None);
+        let (mut policy_id, mut target, mut plan_limit, mut reason) = (None, None, None, None);
         match self.extension.as_deref() {
             Some(Extension::Policy(id)) => policy_id = Some(id.to_string()),
             Some(Extension::Target(answer)) => target = Some(answer),
             Some(Extension::PlanLimit(limit)) => plan_limit = Some(limit),
+            Some(Extension::NotReady(why)) => reason = Some(*why),
             None => {}
         };
         let body = ProblemBody {
@@ -284,6 +297,7 @@ impl Problem {
             errors: &self.errors,
             policy_id,
             target,
+            reason,
             plan_limit,
         };
         serde_json::to_vec(&body).unwrap_or_default()

@@ -12,6 +12,8 @@ use utoipa::{
     },
 };
 
+use authrai_cluster::Unready;
+
 use crate::{domain, limits, verify};
 
 /// Text without control characters.
@@ -174,6 +176,8 @@ schemas! {
     LeaseRefusal = words([
         "not_leader", "taking_office", "not_member", "lagging", "no_quorum", "too_many", "diverged",
     ]);
+    /// Why a node is not ready.
+    NotReady = words(Unready::NAMES.into_iter().chain([super::health::NO_SIGNING_KEY]));
     /// What a restore can suspend.
     SuspendedKind = words(["api_key", "agent"]);
     /// What a signing key may do.

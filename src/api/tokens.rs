@@ -27,8 +27,8 @@ use super::{
 };
 use crate::{
     actors::{CommandError, Done, TokenAnswer},
-    clock,
     domain::{ApprovalId, ApprovalStatus, Refusal, Tenant, TokenId},
+    verify::View,
 };
 
 pub(super) fn router() -> OpenApiRouter<App> {
@@ -102,6 +102,12 @@ async fn still_pending(app: &App, tenant: Tenant, id: Option<ApprovalId>) -> Ans
     Ok(Written::accepted(done).into_response())
 }
 
+/// The time by which tokens are shown as alive: the one by which they are verified.
+fn now_s(app: &App, view: &View) -> u64 {
+    let moment = app.handle.serves_at().unwrap_or_default();
+    moment.surely_ms.max(view.state.clock) / 1000
+}
+
 /// List live tokens
 ///
 /// Returns a paginated list of live tokens, newest first; never the tokens themselves.
@@ -120,7 +126,7 @@ async fn list(
     let (tokens, total) =
         view.state.tokens_page(caller.tenant(), filter.agent_id, page.skip(), page.take());
     // Between a token's expiry and the entry that prunes it, a second at most, it still counts.
-    let now_s = clock::now_ms().max(view.state.clock) / 1000;
+    let now_s = now_s(&app, &view);
     let live = tokens.iter().filter(|token| token.expires_at > now_s);
     Json(List::of(page, total, live.map(|token| Token::from(token.as_ref())).collect()))
 }
@@ -139,7 +145,7 @@ async fn get(
 ) -> Answer<Json<Token>> {
     let tenant = caller.tenant();
     let token = find(&app, TokenId::KIND, |view| {
-        let now_s = clock::now_ms().max(view.state.clock) / 1000;
+        let now_s = now_s(&app, view);
         view.state.token(tenant, id).filter(|token| token.expires_at > now_s)
     })
     .await?;

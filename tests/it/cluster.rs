@@ -261,6 +261,11 @@ async fn a_node_that_is_left_alone_says_so_and_goes_on_once_the_others_are_back(
     })
     .await;
     assert_eq!(is_told_to_wait(&refused), "verification_unavailable");
+    let reason = text(&refused.json(), "reason");
+    assert!(["no_leader", "catching_up"].contains(&reason.as_str()), "{}", refused.text);
+    let unready = alone.get("/readyz").await;
+    assert_eq!(is_told_to_wait(&unready), "not_ready");
+    assert!(["no_leader", "catching_up"].contains(&text(&unready.json(), "reason").as_str()));
     tokio::task::block_in_place(|| script.start());
     assert_eq!(alone.verdict(&token).await, "valid");
     alone.agent("c").await;

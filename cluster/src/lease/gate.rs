@@ -21,14 +21,34 @@ pub struct Gate {
     boottime_end_ns: AtomicU64,
     /// First `CLOCK_MONOTONIC_RAW` value at which there is no lease; 0 when closed.
     raw_end_ns: AtomicU64,
-    /// Leader's wall clock less this node's boottime, milliseconds; 0 when no lease was ever held.
-    wall_offset_ms: AtomicI64,
+    /// The cluster's time less this node's boottime, milliseconds: what it surely is.
+    surely_ms: AtomicI64,
+    /// The same: what it is at most.
+    at_most_ms: AtomicI64,
     rules: Rules,
+}
+
+/// The cluster's time at one moment, as far as a node can tell: between two bounds, milliseconds
+/// since the Unix epoch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// It is this late at least.
+    pub surely_ms: u64,
+    /// It is no later than this.
+    pub at_most_ms: u64,
+}
+
+/// The cluster's time less the boottime of a node that was granted a lease, milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Offsets {
+    pub surely_ms: i64,
+    pub at_most_ms: i64,
 }
 
 impl Gate {
     pub(super) fn new(rules: Rules) -> Gate {
-        Gate { rules, ..Gate::default() }
+        let none = || AtomicI64::new(i64::MIN);
+        Gate { rules, surely_ms: none(), at_most_ms: none(), ..Gate::default() }
     }
 
     /// Runs `load` if this node may answer, and gives what it loaded; `None` is a 503
@@ -63,26 +83,30 @@ impl Gate {
         boottime.min(raw)
     }
 
-    /// The leader's wall clock as far as this node can tell: what it was at the newest lease's
-    /// grant and what has gone by since its arrival. Milliseconds since the Unix epoch, `None`
-    /// before the first lease. Expiry is judged by the largest of this, the node's own wall clock
-    /// and the newest stamp in the log.
+    /// The cluster's time, by which expiry is judged: what the leader's clock said at the newest
+    /// lease's grant, and what has gone by since. The grant fell between the request and its
+    /// arrival, and this node's clock may run wrong; so there are two bounds, right for as long as
+    /// the lease lasts. Both 0 before the first lease.
     #[must_use]
-    pub fn leader_wall_ms(&self, now: Reading) -> Option<u64> {
-        match self.wall_offset_ms.load(Ordering::Acquire) {
-            0 => None,
-            offset_ms => (now.boottime_ns / 1_000_000).checked_add_signed(offset_ms),
+    pub fn moment(&self, now: Reading) -> Moment {
+        let boottime_ms = now.boottime_ns / 1_000_000;
+        let at = |offset_ms: i64| boottime_ms.saturating_add_signed(offset_ms);
+        // Bounds of two leases are bounds as well, so it does no harm to read one of each.
+        Moment {
+            surely_ms: at(self.surely_ms.load(Ordering::Acquire)),
+            at_most_ms: at(self.at_most_ms.load(Ordering::Acquire)),
         }
     }
 
     /// Opens the gate up to `end`, never back. The view that the lease needs has been published.
-    pub(super) fn open(&self, end: Reading, wall_offset_ms: i64) {
+    pub(super) fn open(&self, end: Reading, offsets: Offsets) {
         if end.boottime_ns < self.boottime_end_ns.load(Ordering::Acquire)
             || end.raw_ns < self.raw_end_ns.load(Ordering::Acquire)
         {
             return;
         }
-        self.wall_offset_ms.store(wall_offset_ms, Ordering::Release);
+        self.surely_ms.store(offsets.surely_ms, Ordering::Release);
+        self.at_most_ms.store(offsets.at_most_ms, Ordering::Release);
         self.boottime_end_ns.store(end.boottime_ns, Ordering::Release);
         self.raw_end_ns.store(end.raw_ns, Ordering::Release);
     }
@@ -101,6 +125,8 @@ impl Gate {
 mod tests {
     use super::*;
 
+    const NOW: Offsets = Offsets { surely_ms: 0, at_most_ms: 0 };
+
     fn at(boottime_ns: u64, raw_ns: u64) -> Reading {
         Reading { boottime_ns, raw_ns }
     }
@@ -109,7 +135,7 @@ mod tests {
     fn the_gate_is_shut_from_the_end_on_whichever_clock_gets_there_first() {
         let gate = Gate::default();
         assert!(!gate.usable(at(0, 0)), "closed at first");
-        gate.open(at(200, 100), 0);
+        gate.open(at(200, 100), NOW);
         for (now, usable) in [
             (at(199, 99), true),
             (at(200, 99), false),
@@ -126,9 +152,9 @@ mod tests {
     #[test]
     fn an_older_lease_never_replaces_a_newer_one() {
         let gate = Gate::default();
-        gate.open(at(200, 100), 0);
+        gate.open(at(200, 100), NOW);
         for older in [at(150, 50), at(199, 120), at(220, 99)] {
-            gate.open(older, 0);
+            gate.open(older, NOW);
             assert!(gate.usable(at(199, 99)), "{older:?}");
             assert!(!gate.usable(at(200, 99)), "{older:?}");
         }
@@ -137,7 +163,7 @@ mod tests {
     #[test]
     fn a_closed_gate_lets_nobody_in() {
         let gate = Gate::default();
-        gate.open(at(200, 100), 0);
+        gate.open(at(200, 100), NOW);
         gate.close();
         assert!(!gate.usable(at(0, 0)));
     }
@@ -152,15 +178,17 @@ mod tests {
         }
         let gate = Gate::default();
         assert_eq!(gate.enter(&Fixed(at(1, 1)), |_| panic!("loaded without a lease")), None::<()>);
-        gate.open(at(200, 100), 0);
+        gate.open(at(200, 100), NOW);
         assert_eq!(gate.enter(&Fixed(at(1, 2)), |now| now), Some(at(1, 2)));
     }
 
     #[test]
-    fn the_leaders_wall_clock_goes_on_with_boottime() {
-        let gate = Gate::default();
-        assert_eq!(gate.leader_wall_ms(at(7, 7)), None);
-        gate.open(at(9_000_000_000, 9), 1_700_000_000_000 - 5_000);
-        assert_eq!(gate.leader_wall_ms(at(5_250_000_000, 1)), Some(1_700_000_000_250));
+    fn the_clusters_time_goes_on_with_boottime() {
+        let gate = Gate::new(Rules::ALL);
+        assert_eq!(gate.moment(at(7, 7)), Moment::default());
+        let begun = 1_700_000_000_000 - 5_000;
+        gate.open(at(9_000_000_000, 9), Offsets { surely_ms: begun - 60, at_most_ms: begun + 50 });
+        let moment = Moment { surely_ms: 1_700_000_000_190, at_most_ms: 1_700_000_000_300 };
+        assert_eq!(gate.moment(at(5_250_000_000, 1)), moment);
     }
 }

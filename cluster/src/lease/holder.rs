@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::clock::Reading;
-use super::gate::Gate;
+use super::gate::{Gate, Offsets};
 use super::messages::{Boot, Grant, NodeId, Report, Request};
 use super::params::{HOLDER_PENDING_MAX, Params};
 use super::rules::{Rule, Rules};
@@ -46,7 +46,7 @@ struct Sent {
 struct Waiting {
     at: Reading,
     commit: u64,
-    wall_offset_ms: i64,
+    offsets: Offsets,
 }
 
 /// The leases of one process.
@@ -141,15 +141,16 @@ impl Holder {
         let Some(sent) = asked.filter(|_| grant.boot == self.boot) else {
             return Received::Unasked;
         };
-        let Some(Sent { at, .. }) = self.sent.remove(sent) else {
+        let Some(sent) = self.sent.remove(sent) else {
             return Received::Unasked;
         };
+        let at = sent.at;
         let at = if self.rules.keep(Rule::MeasuredFromRequest) { at } else { now };
         if now.longest_since(at) >= self.params.length_ns() && self.rules.keep(Rule::Expiry) {
             return Received::TooLate;
         }
         let lease =
-            Waiting { at, commit: grant.commit, wall_offset_ms: wall_offset_ms(now, grant) };
+            Waiting { at, commit: grant.commit, offsets: self.offsets(sent.at, now, grant) };
         if lease.commit <= self.published || !self.rules.keep(Rule::CaughtUp) {
             self.open(lease);
             return Received::Usable;
@@ -205,20 +206,28 @@ impl Holder {
         }
     }
 
+    /// The leader read its clock between `asked` and `now`, and a clock that runs wrong goes off by
+    /// half of what the granter waits beyond the lease, as long as that lasts.
+    fn offsets(&self, asked: Reading, now: Reading, grant: &Grant) -> Offsets {
+        let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        let wrong_ns = (self.params.wait_ns() - self.params.length_ns()) / 2;
+        let wrong_ms = signed(wrong_ns.div_ceil(1_000_000)) + 1;
+        let less =
+            |at: Reading| signed(grant.wall_ms).saturating_sub(signed(at.boottime_ns / 1_000_000));
+        Offsets {
+            surely_ms: less(now).saturating_sub(wrong_ms),
+            at_most_ms: less(asked).saturating_add(wrong_ms),
+        }
+    }
+
     fn open(&self, lease: Waiting) {
         let length_ns = self.params.length_ns();
         let end = Reading {
             boottime_ns: lease.at.boottime_ns.saturating_add(length_ns),
             raw_ns: lease.at.raw_ns.saturating_add(length_ns),
         };
-        self.gate.open(end, lease.wall_offset_ms);
+        self.gate.open(end, lease.offsets);
     }
-}
-
-/// The leader's wall clock less this node's boottime, milliseconds.
-fn wall_offset_ms(now: Reading, grant: &Grant) -> i64 {
-    let boottime_ms = i64::try_from(now.boottime_ns / 1_000_000).unwrap_or(i64::MAX);
-    i64::try_from(grant.wall_ms).unwrap_or(i64::MAX).saturating_sub(boottime_ms)
 }
 
 #[cfg(test)]

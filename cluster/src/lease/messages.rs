@@ -48,7 +48,8 @@ pub struct Grant {
     pub nonce: u64,
     /// The log index that its view must have reached before it uses the lease.
     pub commit: u64,
-    /// The leader's wall clock, milliseconds since the Unix epoch.
+    /// The cluster's time by the leader, milliseconds since the Unix epoch: its wall clock, but
+    /// never earlier than the cluster's time was before.
     pub wall_ms: u64,
 }
 

@@ -58,7 +58,7 @@ mod table;
 mod wall;
 
 pub use clock::{LeaseClock, Reading, SystemClock};
-pub use gate::Gate;
+pub use gate::{Gate, Moment};
 pub use granter::{AckWait, Action, Granter, Round, Stamper};
 pub use holder::{Holder, Received};
 pub use messages::{Answer, BadMessage, Boot, Grant, NodeId, Reason, Report, Request, Wire};

@@ -138,8 +138,8 @@ impl<M: Machine> Driver<M> {
                 }
             }
             Event::RoundDone(round, commit) => {
-                let actions =
-                    self.granter.round_done(now, self.parts.stamping.wall_ms(), round, commit);
+                let time_ms = self.parts.stamping.time_ms();
+                let actions = self.granter.round_done(now, time_ms, round, commit);
                 self.perform(actions);
             }
             Event::Ack { stamper, index, done } => {
@@ -167,6 +167,7 @@ impl<M: Machine> Driver<M> {
     fn notice(&mut self, state: ServerState, term: u64, leader: Option<NodeId>) {
         let now = SystemClock.read();
         let leads = state == ServerState::Leader;
+        self.parts.stamping.leads(leads, self.holder.gate().moment(now));
         let actions = if leads {
             self.granter.lead(now, term)
         } else {

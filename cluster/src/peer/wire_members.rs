@@ -231,6 +231,9 @@ pub(crate) struct StatusAnswer {
     pub lease_refused: Option<Reason>,
     /// The newest level of rules that its build knows.
     pub newest_level: u32,
+    /// Why it is not ready, as [`crate::Unready`] numbers the reasons; 0 if it is, or if its build
+    /// does not say.
+    pub unready: u8,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -240,7 +243,8 @@ struct StoredStatusAnswer {
     last_log_index: u64,
     applied_index: u64,
     lease_left_ms: u64,
-    /// 0 for none.
+    /// The low byte: 0 for none. The high byte says why the node is not ready: a build that does not
+    /// know that takes both for a reason that it cannot name.
     lease_refused: u16,
     newest_level: u32,
 }
@@ -263,7 +267,8 @@ impl Message for StatusAnswer {
             last_log_index,
             applied_index,
             lease_left_ms,
-            lease_refused: self.lease_refused.map_or(0, |reason| reason as u16),
+            lease_refused: self.lease_refused.map_or(0, |reason| reason as u16)
+                | u16::from(self.unready) << 8,
             newest_level: self.newest_level,
         })
     }
@@ -274,7 +279,8 @@ impl Message for StatusAnswer {
         let role = ROLES.into_iter().find(|(known, _)| *known == stored.role);
         let (_, role) = role.ok_or_else(|| unknown("role", stored.role))?;
         // One that a newer build gives is a refusal all the same, but not one that can be named.
-        let lease_refused = Reason::from_tag(stored.lease_refused);
+        let [reason, unready] = stored.lease_refused.to_le_bytes();
+        let lease_refused = Reason::from_tag(reason.into());
         let newest_level = stored.newest_level;
         Ok(StatusAnswer {
             role,
@@ -284,6 +290,7 @@ impl Message for StatusAnswer {
             lease_left_ms,
             lease_refused,
             newest_level,
+            unready,
         })
     }
 }

@@ -32,7 +32,13 @@ fn messages_about_members_keep_their_bytes() {
         (Role::Leader, 4),
         (Role::Stopped, 5),
     ] {
-        for (lease_refused, why) in [(None, 0), (Some(Reason::Diverged), 7)] {
+        let diverged = Some(Reason::Diverged);
+        for (lease_refused, unready, why) in [
+            (None, 0, &[0][..]),
+            (diverged, 0, &[7]),
+            (diverged, 13, &[251, 7, 13]),
+            (None, 13, &[251, 0, 13]),
+        ] {
             let answer = StatusAnswer {
                 role,
                 term: 2,
@@ -41,8 +47,9 @@ fn messages_about_members_keep_their_bytes() {
                 lease_left_ms: 7,
                 lease_refused,
                 newest_level: 6,
+                unready,
             };
-            golden(&answer, &[1, tag, 2, 9, 8, 7, why, 6]);
+            golden(&answer, &[&[1, tag, 2, 9, 8, 7], why, &[6]].concat());
         }
     }
 }

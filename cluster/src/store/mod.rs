@@ -14,6 +14,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod archive;
+pub(crate) mod clock_record;
 pub(crate) mod cut_short;
 pub(crate) mod digest;
 pub(crate) mod frame;

@@ -33,6 +33,9 @@ pub struct Cluster {
     pub node: ClusterNode,
     /// Every member, by its id.
     pub members: Vec<ClusterMember>,
+    /// The ids of nodes that were removed. They never come back.
+    #[schema(examples(json!([3])))]
+    pub removed: Vec<u64>,
     /// How it came out of a backup, and what waits for an operator since; null if it did not.
     #[schema(required)]
     pub restored: Option<Restored>,
@@ -73,6 +76,10 @@ pub struct ClusterMember {
     /// The newest level that its program knows.
     #[schema(required, examples(1))]
     pub newest_level: Option<u32>,
+    /// Why it is not ready, as its `/readyz` says it; `unreachable` if it does not answer, and null
+    /// if it is ready.
+    #[schema(value_type = Option<schema::NotReady>, required)]
+    pub not_ready: Option<&'static str>,
 }
 
 impl ClusterMember {
@@ -90,6 +97,7 @@ impl ClusterMember {
             lease_left_ms: member.lease_left_ms,
             lease_refused: member.lease_refused.map(Reason::name),
             newest_level: member.newest_level,
+            not_ready: member.not_ready,
         });
         shown.collect()
     }
@@ -193,6 +201,7 @@ impl Cluster {
                 store_bytes: status.store_bytes,
             },
             members: ClusterMember::all(members),
+            removed: status.removed.clone(),
             restored: Restored::of(state),
         }
     }
