@@ -85,6 +85,8 @@ pub const PRUNE_BATCH_MAX: usize = 10_000;
 pub const ORGANIZATIONS_MAX: usize = 100_000;
 /// Most API keys of one organisation.
 pub const API_KEYS_PER_ORGANIZATION_MAX: usize = 1_000;
+/// Longest line of API keys of which each created the next.
+pub const API_KEY_GENERATIONS_MAX: usize = 8;
 /// Most agents of one organisation's environment.
 pub const AGENTS_PER_TENANT_MAX: usize = 1_000_000;
 /// Most operator keys.

@@ -122,5 +122,5 @@ async fn create_api_key(
     JsonBody(body): JsonBody<CreateApiKey>,
 ) -> Answer<Written<ApiKey>> {
     let (action, secret) = body.into_action(id, Permissions::all());
-    api_keys::made(&app, operator.call_once(), action, &secret).await
+    api_keys::made(&app, operator.call_once(), action, &secret, None).await
 }

@@ -1,16 +1,19 @@
 //! API keys: who may call the API for one environment of one organisation.
 //!
 //! Only a hash of the secret is held. A key authenticates while it exists, is enabled and has not
-//! expired; a rotated key's old secret goes on for a stated grace. Knows nothing of headers or of
-//! how a secret is spelled.
+//! expired, and while the same holds of the key that created it (see [`super::api_key_line`]); a
+//! rotated key's old secret goes on for a stated grace. What a key may do never changes, so a key
+//! that was made with no more than its creator holds never has more. Knows nothing of headers or
+//! of how a secret is spelled.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApiKeyId, CreateApiKey, Decision, Event, Fact, Hash, Kind, Millis, OrgId, Outcome, Permissions,
-    Refusal, RotateApiKey, State, Tenant, UpdateApiKey, caller::Caller, change::set, text,
+    ApiKeyId, CreateApiKey, Decision, Environment, Event, Fact, Hash, Kind, Level, Millis, OrgId,
+    Outcome, Permissions, Refusal, RotateApiKey, State, Tenant, UpdateApiKey, caller::Caller,
+    change::set, text,
 };
 use crate::{limits, rfc3339};
 
@@ -51,19 +54,21 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
-    /// Whether the key may act at `at`.
+    /// Whether the key itself may act at `at`, whatever became of its creator.
     pub fn is_alive(&self, at: Millis) -> bool {
         self.enabled && self.expires_at.is_none_or(|end| at < end)
     }
 
-    /// Whether the secret with this hash opens the key at `at`.
-    pub fn opens_with(&self, hash: &Hash, at: Millis) -> bool {
-        self.is_alive(at)
-            && (self.secret_hash == *hash
-                || self
-                    .previous
-                    .as_ref()
-                    .is_some_and(|old| old.hash == *hash && at < old.works_until))
+    /// Whether the secret with this hash is the key's at `at`.
+    fn has_secret(&self, hash: &Hash, at: Millis) -> bool {
+        self.secret_hash == *hash
+            || self.previous.as_ref().is_some_and(|old| old.hash == *hash && at < old.works_until)
+    }
+
+    /// Whether a key of `from` sees this one: a live key sees all keys of its organisation, a test
+    /// key those of its environment.
+    pub fn is_seen_from(&self, from: Tenant) -> bool {
+        self.tenant == from || from == Tenant::live(self.tenant.org)
     }
 }
 
@@ -80,14 +85,19 @@ pub(super) fn create(
     }
     text::name("name", &new.name)?;
     text::last_four(&new.last_four)?;
+    let creator = creator(state, caller);
+    let expires_at = new.expires_at.or(creator.and_then(|creator| state.api_key_end(creator)));
     if let Some(key) = state.api_keys.get(&new.id) {
-        return if is_made_by(key, new) {
+        return if is_made_by(key, new, expires_at) {
             Ok(Decision::unchanged(Outcome::ApiKey(Arc::clone(key))))
         } else {
             Err(Refusal::IdTaken(KIND))
         };
     }
     check_grant(caller, new.permissions)?;
+    if let Some(creator) = creator {
+        check_line(state, creator, new)?;
+    }
     check_new_secret(state, &new.secret_hash)?;
     if let Some(end) = new.expires_at
         && !(at.saturating_add(1)..=rfc3339::LAST_MS).contains(&end)
@@ -110,22 +120,22 @@ pub(super) fn create(
         previous: None,
         enabled: true,
         created_at: at,
-        expires_at: new.expires_at,
+        expires_at,
         last_used_at: None,
     });
     Ok(Decision::one(
         Tenant::live(new.org),
-        Fact::ApiKeyCreated(Arc::clone(&key)),
+        Fact::ApiKeyCreated(Arc::clone(&key), creator.map(|creator| creator.id)),
         Outcome::ApiKey(key),
     ))
 }
 
 /// Whether `key` is what `new` made: by all that no later command can change, and the secret. The
 /// name can be changed, so it tells nothing.
-fn is_made_by(key: &ApiKey, new: &CreateApiKey) -> bool {
+fn is_made_by(key: &ApiKey, new: &CreateApiKey, expires_at: Option<Millis>) -> bool {
     key.tenant == (Tenant { org: new.org, environment: new.environment })
         && key.permissions == new.permissions
-        && key.expires_at == new.expires_at
+        && key.expires_at == expires_at
         && key.secret_hash == new.secret_hash
 }
 
@@ -137,6 +147,69 @@ fn check_grant(caller: Caller<'_>, granted: Permissions) -> Result<(), Refusal> 
         )),
         _ => Ok(()),
     }
+}
+
+/// The API key from which a key that `caller` creates descends.
+fn creator<'a>(state: &State, caller: Caller<'a>) -> Option<&'a ApiKey> {
+    caller.api_key().filter(|_| state.level >= Level::BOUNDED)
+}
+
+/// What a key creates stays within its environment and its time, and its line is not too long.
+fn check_line(state: &State, creator: &ApiKey, new: &CreateApiKey) -> Result<(), Refusal> {
+    let forbidden = |why: &str| Err(Refusal::Forbidden(why.to_owned()));
+    if creator.tenant.environment == Environment::Test && new.environment != Environment::Test {
+        return forbidden("a test key creates test keys only; create this one with a live key");
+    }
+    if !state.can_api_key_create(creator.id) {
+        return Err(Refusal::Forbidden(format!(
+            "this key is the last of a line of {} keys, each created by the one before, and no line \
+             is longer; use a key further up",
+            limits::API_KEY_GENERATIONS_MAX
+        )));
+    }
+    match (state.api_key_end(creator), new.expires_at) {
+        (Some(own), Some(asked)) if asked > own => Err(text::invalid(
+            "expires_at",
+            format!(
+                "must be no later than the end of the key that creates it, {}",
+                rfc3339::seconds(own / 1000)
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Who changes or ends a key holds all that it may do.
+fn check_control(state: &State, caller: Caller<'_>, key: &ApiKey) -> Result<(), Refusal> {
+    match caller.api_key() {
+        Some(own) if state.level >= Level::BOUNDED && !own.permissions.covers(key.permissions) => {
+            Err(Refusal::Forbidden(
+                "an API key cannot change a key that holds permissions which it does not hold"
+                    .into(),
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A new secret gives whoever asks for it the key: one that acts no longer than its own, and none
+/// from which its own descends.
+fn check_takeover(state: &State, caller: Caller<'_>, key: &ApiKey) -> Result<(), Refusal> {
+    let Some(own) = caller.api_key().filter(|_| state.level >= Level::BOUNDED) else {
+        return Ok(());
+    };
+    if state.api_key_descends_from(own.id, key.id) {
+        return Err(Refusal::Forbidden(
+            "an API key cannot rotate a key from which it descends".into(),
+        ));
+    }
+    let end = |key| state.api_key_end(key).unwrap_or(Millis::MAX);
+    if end(key) > end(own) {
+        return Err(Refusal::Forbidden(
+            "an API key cannot rotate a key that works longer than itself".into(),
+        ));
+    }
+    Ok(())
 }
 
 fn check_new_secret(state: &State, hash: &Hash) -> Result<(), Refusal> {
@@ -151,7 +224,11 @@ fn find<'a>(
     caller: Caller<'_>,
     id: ApiKeyId,
 ) -> Result<&'a Arc<ApiKey>, Refusal> {
-    state.api_keys.get(&id).filter(|key| caller.sees(key.tenant.org)).ok_or(Refusal::NotFound(KIND))
+    let is_seen = |key: &ApiKey| match caller.api_key() {
+        Some(own) if state.level >= Level::BOUNDED => key.is_seen_from(own.tenant),
+        _ => caller.sees(key.tenant.org),
+    };
+    state.api_keys.get(&id).filter(|key| is_seen(key)).ok_or(Refusal::NotFound(KIND))
 }
 
 pub(super) fn update(
@@ -160,6 +237,7 @@ pub(super) fn update(
     change: &UpdateApiKey,
 ) -> Result<Decision, Refusal> {
     let old = find(state, caller, change.id)?;
+    check_control(state, caller, old)?;
     let mut new = ApiKey::clone(old);
     let mut changed = Vec::new();
     if let Some(name) = &change.name {
@@ -201,6 +279,7 @@ pub(super) fn rotate(
         ));
     }
     check_grant(caller, old.permissions)?;
+    check_takeover(state, caller, old)?;
     check_new_secret(state, &change.secret_hash)?;
     let mut new = ApiKey::clone(old);
     new.secret_hash = change.secret_hash;
@@ -224,6 +303,7 @@ pub(super) fn delete(
     id: ApiKeyId,
 ) -> Result<Decision, Refusal> {
     let key = find(state, caller, id)?;
+    check_control(state, caller, key)?;
     Ok(Decision::one(
         Tenant::live(key.tenant.org),
         Fact::ApiKeyDeleted(Arc::clone(key), at),
@@ -286,27 +366,24 @@ impl State {
 
     /// The API key that the secret with this hash opens at `at`.
     pub fn api_key_by_secret_hash(&self, hash: &Hash, at: Millis) -> Option<&Arc<ApiKey>> {
-        self.api_keys.get(self.api_keys_by_hash.get(hash)?).filter(|key| key.opens_with(hash, at))
+        let key = self.api_keys.get(self.api_keys_by_hash.get(hash)?)?;
+        (key.has_secret(hash, at) && self.is_api_key_alive(key, at)).then_some(key)
     }
 
     fn api_keys_of(&self, org: OrgId) -> impl DoubleEndedIterator<Item = &(OrgId, ApiKeyId)> {
         self.api_keys_by_org.range((org, ApiKeyId([0; 16]))..=(org, ApiKeyId([u8::MAX; 16])))
     }
 
-    /// A page of an organisation's API keys, newest first, and how many it has.
+    /// A page of the API keys that a key of `tenant` sees, newest first, and how many those are.
     pub fn api_keys_page(
         &self,
-        org: OrgId,
+        tenant: Tenant,
         offset: usize,
         limit: usize,
     ) -> (Vec<Arc<ApiKey>>, u64) {
-        let page = self
-            .api_keys_of(org)
-            .rev()
-            .skip(offset)
-            .take(limit)
-            .filter_map(|(_, id)| self.api_keys.get(id).cloned())
-            .collect();
-        (page, self.api_keys_of(org).count() as u64)
+        let known =
+            || self.api_keys_of(tenant.org).rev().filter_map(|(_, id)| self.api_keys.get(id));
+        let seen = || known().filter(|key| key.is_seen_from(tenant));
+        (seen().skip(offset).take(limit).cloned().collect(), seen().count() as u64)
     }
 }

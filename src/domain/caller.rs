@@ -125,7 +125,7 @@ pub(super) fn admit<'a>(
             let key = state
                 .api_keys
                 .get(&id)
-                .filter(|key| key.is_alive(at))
+                .filter(|key| state.is_api_key_alive(key, at))
                 .ok_or(Refusal::CallerUnknown(()))?;
             if state.is_api_key_suspended(id) {
                 return Err(Refusal::CallerSuspended(()));

@@ -87,8 +87,8 @@ pub enum Fact {
     /// `organization.updated`: the organisation as it is now, and the names of the fields that
     /// changed.
     OrganizationUpdated(Arc<Organization>, Vec<&'static str>),
-    /// `api_key.created`
-    ApiKeyCreated(Arc<ApiKey>),
+    /// `api_key.created`: the key, and the API key that created it.
+    ApiKeyCreated(Arc<ApiKey>, Option<ApiKeyId>),
     /// `api_key.updated`: the key as it is now, and the names of the fields that changed.
     ApiKeyUpdated(Arc<ApiKey>, Vec<&'static str>),
     /// `api_key.rotated`

@@ -20,7 +20,7 @@ impl Fact {
         Some(match self {
             Self::OrganizationCreated(_) => "organization.created",
             Self::OrganizationUpdated(..) => "organization.updated",
-            Self::ApiKeyCreated(_) => "api_key.created",
+            Self::ApiKeyCreated(..) => "api_key.created",
             Self::ApiKeyUpdated(..) => "api_key.updated",
             Self::ApiKeyRotated { .. } => "api_key.rotated",
             Self::ApiKeyDeleted(..) => "api_key.deleted",
@@ -138,7 +138,7 @@ impl Fact {
             Self::OrganizationUpdated(org, changed) => {
                 only(organization(org), changed, "organization_id")
             }
-            Self::ApiKeyCreated(key)
+            Self::ApiKeyCreated(key, _)
             | Self::ApiKeyDeleted(key, _)
             | Self::ApiKeySuspensionLifted(key) => api_key(key),
             Self::ApiKeyUpdated(key, changed) => only(api_key(key), changed, "api_key_id"),

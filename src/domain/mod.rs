@@ -10,6 +10,7 @@
 
 mod agent;
 mod api_key;
+mod api_key_line;
 mod approval;
 mod caller;
 mod change;

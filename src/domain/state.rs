@@ -51,6 +51,8 @@ pub struct State {
     pub api_keys_by_hash: OrdMap<Hash, ApiKeyId>,
     /// API keys of each organisation.
     pub api_keys_by_org: OrdSet<(OrgId, ApiKeyId)>,
+    /// From an API key to the one that created it, which may be gone.
+    pub api_key_creators: OrdMap<ApiKeyId, ApiKeyId>,
     /// Rotated API keys by the time at which their old secret stops.
     pub previous_secrets: OrdSet<(Millis, ApiKeyId)>,
     /// Operator keys by id.
@@ -251,9 +253,13 @@ impl State {
                     }
                 }
             }
-            Fact::ApiKeyCreated(key) | Fact::ApiKeyUpdated(key, _) => {
+            Fact::ApiKeyCreated(key, creator) => {
                 self.put_api_key(Arc::clone(key));
+                if let Some(creator) = creator {
+                    self.put_api_key_creator(key.id, *creator);
+                }
             }
+            Fact::ApiKeyUpdated(key, _) => self.put_api_key(Arc::clone(key)),
             Fact::ApiKeyRotated { key, old_hash, at } => {
                 self.put_api_key(Arc::clone(key));
                 self.retire_secret(*old_hash, *at);
@@ -261,6 +267,7 @@ impl State {
             Fact::ApiKeyDeleted(key, at) => {
                 self.suspended_api_keys.remove(&key.id);
                 self.drop_api_key(key.id);
+                self.api_key_creators.remove(&key.id);
                 self.retire_secret(key.secret_hash, *at);
             }
             Fact::ApiKeyUsed(id, at) => self.note_api_key_used(*id, *at),

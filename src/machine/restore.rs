@@ -235,6 +235,10 @@ impl Restore {
                 check(known, "a suspension of an unknown agent")?;
                 state.suspended_agents.insert(id);
             }
+            Record::ApiKeyCreator((id, creator)) => {
+                check(state.api_keys.contains_key(&id), "the creator of an unknown API key")?;
+                state.put_api_key_creator(id, creator);
+            }
             Record::End(_) => return Err("an end before the end"),
         }
         Ok(())
@@ -280,6 +284,7 @@ fn place(state: &State, record: &Record) -> Place {
         Record::Restoration(_) => (60, Vec::new()),
         Record::SuspendedApiKey(id) => (61, id.0.to_vec()),
         Record::SuspendedAgent(id) => (62, id.0.to_vec()),
+        Record::ApiKeyCreator((id, _)) => (250, id.0.to_vec()),
         Record::End(_) => (u8::MAX, Vec::new()),
     }
 }

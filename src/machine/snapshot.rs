@@ -93,6 +93,8 @@ stored_enum! {
         61 => SuspendedApiKey(ApiKeyId),
         /// An agent that is suspended since.
         62 => SuspendedAgent(AgentId),
+        /// An API key, and the one that created it.
+        250 => ApiKeyCreator((ApiKeyId, ApiKeyId)),
     }
 }
 
@@ -139,6 +141,7 @@ fn records(state: &State) -> impl Iterator<Item = Record> {
         .chain(state.domains.values().cloned().map(Record::Domain))
         .chain(plan_records(state))
         .chain(restoration_records(state))
+        .chain(state.api_key_creators.iter().map(|(id, by)| Record::ApiKeyCreator((*id, *by))))
 }
 
 fn restoration_records(state: &State) -> impl Iterator<Item = Record> {

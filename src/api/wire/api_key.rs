@@ -32,7 +32,8 @@ pub struct CreateApiKey {
     /// hold.
     #[schema(value_type = Option<schema::Permissions>)]
     pub permissions: Option<Permissions>,
-    /// From when on it no longer works, in the future; never, if left out.
+    /// From when on it no longer works, in the future and no later than its creator's end; its
+    /// creator's end, if left out, and never, if that has none.
     #[schema(value_type = Option<schema::FutureTimestamp>)]
     pub expires_at: Option<Millis>,
 }
@@ -160,8 +161,11 @@ pub struct ApiKey {
     /// What it may do.
     #[schema(value_type = Vec<schema::Permission>)]
     pub permissions: Vec<&'static str>,
-    /// Whether it works.
+    /// Whether it works, as long as the key that created it does.
     pub enabled: bool,
+    /// The API key that created it, and with which it stops; null, if an operator did.
+    #[schema(value_type = Option<schema::ApiKeyId>, required)]
+    pub created_by: Option<String>,
     /// When it was created.
     #[schema(value_type = schema::Timestamp)]
     pub created_at: String,
@@ -178,17 +182,17 @@ pub struct ApiKey {
 
 impl ApiKey {
     /// The key as it is shown whenever it is listed.
-    pub fn masked(key: &domain::ApiKey) -> Self {
+    pub fn masked(key: &domain::ApiKey, created_by: Option<ApiKeyId>) -> Self {
         let prefix = kind(key.tenant.environment).prefix();
-        Self::shown(key, format!("{prefix}…{}", key.last_four))
+        Self::shown(key, created_by, format!("{prefix}…{}", key.last_four))
     }
 
     /// The key as it is shown once.
-    pub fn with_secret(key: &domain::ApiKey, secret: &str) -> Self {
-        Self::shown(key, secret.to_owned())
+    pub fn with_secret(key: &domain::ApiKey, created_by: Option<ApiKeyId>, secret: &str) -> Self {
+        Self::shown(key, created_by, secret.to_owned())
     }
 
-    fn shown(key: &domain::ApiKey, text: String) -> Self {
+    fn shown(key: &domain::ApiKey, created_by: Option<ApiKeyId>, text: String) -> Self {
         Self {
             id: key.id.to_string(),
             name: key.name.clone(),
@@ -196,6 +200,7 @@ impl ApiKey {
             environment: key.tenant.environment.as_str(),
             permissions: key.permissions.iter().map(Permission::as_str).collect(),
             enabled: key.enabled,
+            created_by: created_by.map(|id| id.to_string()),
             created_at: time(key.created_at),
             expires_at: key.expires_at.map(time),
             last_used_at: key.last_used_at.map(time),
@@ -247,10 +252,10 @@ mod tests {
             expires_at: None,
             last_used_at: None,
         };
-        let masked = serde_json::to_string(&ApiKey::masked(&key)).unwrap();
+        let masked = serde_json::to_string(&ApiKey::masked(&key, None)).unwrap();
         assert!(!masked.contains(secret.expose()));
-        assert_eq!(ApiKey::masked(&key).key, format!("rai_pk_live_…{}", secret.last_four()));
-        assert_eq!(ApiKey::with_secret(&key, secret.expose()).key, secret.expose());
+        assert_eq!(ApiKey::masked(&key, None).key, format!("rai_pk_live_…{}", secret.last_four()));
+        assert_eq!(ApiKey::with_secret(&key, None, secret.expose()).key, secret.expose());
     }
 
     #[test]

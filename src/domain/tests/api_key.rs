@@ -156,7 +156,7 @@ fn an_organization_has_a_bounded_number_of_keys() {
     let one_more = Action::CreateApiKey(new_key(9, 1, Environment::Live));
     let came = world.ask(OPERATOR, one_more);
     assert!(matches!(came, Err(Refusal::TooMany(_))), "{came:?}");
-    assert_eq!(world.state.api_keys_page(org(1), 0, 1).1, 1000);
+    assert_eq!(world.state.api_keys_page(ALICE_TENANT, 0, 1).1, 1000);
 }
 
 #[test]
@@ -175,9 +175,9 @@ fn uses_are_noted_forwards_only_and_silently() {
 fn keys_of_an_organization_are_listed_newest_first() {
     let world = World::new();
     let ids = |offset, limit| -> Vec<ApiKeyId> {
-        world.state.api_keys_page(org(1), offset, limit).0.iter().map(|key| key.id).collect()
+        world.state.api_keys_page(ALICE_TENANT, offset, limit).0.iter().map(|key| key.id).collect()
     };
     assert_eq!(ids(0, 10), [key(4), key(2), key(1)]);
     assert_eq!(ids(1, 1), [key(2)]);
-    assert_eq!(world.state.api_keys_page(org(1), 0, 1).1, 3);
+    assert_eq!(world.state.api_keys_page(ALICE_TENANT, 0, 1).1, 3);
 }

@@ -2,6 +2,7 @@
 
 mod agent;
 mod api_key;
+mod api_key_line;
 mod caller;
 mod delivery;
 pub(crate) mod dns_domain;
