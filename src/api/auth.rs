@@ -35,10 +35,24 @@ use crate::{
     verify::View,
 };
 
-/// A permission as a type.
+/// A permission as a type, or two of them as a pair.
 pub trait Requires: Send + Sync + 'static {
-    /// The permission that an API key must hold.
+    /// The permissions that an API key must hold, all of them.
+    const PERMISSIONS: &'static [Permission];
+}
+
+/// One permission as a type.
+pub trait Names: Send + Sync + 'static {
+    /// The permission.
     const PERMISSION: Permission;
+}
+
+impl<P: Names> Requires for P {
+    const PERMISSIONS: &'static [Permission] = &[P::PERMISSION];
+}
+
+impl<A: Names, B: Names> Requires for (A, B) {
+    const PERMISSIONS: &'static [Permission] = &[A::PERMISSION, B::PERMISSION];
 }
 
 macro_rules! permissions {
@@ -50,7 +64,7 @@ macro_rules! permissions {
                 #[derive(Debug, Clone, Copy)]
                 pub enum $name {}
 
-                impl super::Requires for $name {
+                impl super::Names for $name {
                     const PERMISSION: super::Permission = super::Permission::$name;
                 }
             )+
@@ -66,7 +80,7 @@ permissions! {
     WebhooksRead, WebhooksWrite,
 }
 
-/// An API key that is alive and holds permission `P`.
+/// An API key that is alive and holds permission `P`, or both of a pair.
 #[derive(Debug)]
 pub struct Caller<P> {
     /// The key.
@@ -132,8 +146,10 @@ impl<P: Requires> FromRequestParts<App> for Caller<P> {
                 return Err(wrong_kind("an API key (rai_pk_…)", "an operator key"));
             }
         };
-        if !key.permissions.contains(P::PERMISSION) {
-            return Err(lacks(P::PERMISSION));
+        if let Some(missing) =
+            P::PERMISSIONS.iter().find(|needed| !key.permissions.contains(**needed))
+        {
+            return Err(lacks(*missing));
         }
         let named = Named::read(parts, &key.id.0, presented.text)?;
         app.key_use.note(key.id, clock::now_ms());

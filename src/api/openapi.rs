@@ -102,8 +102,8 @@ pub(super) fn router(description: &utoipa::openapi::OpenApi) -> Router<App> {
 /// Who may take a route: either kind of key that is named, or anybody when none is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Access {
-    /// An API key with this permission.
-    pub permission: Option<String>,
+    /// An API key with all of these permissions; none, where no API key is taken.
+    pub permissions: Vec<String>,
     /// An operator key.
     pub operator: bool,
 }
@@ -145,9 +145,8 @@ pub fn route_table() -> Vec<Route> {
 fn access(operation: &Value) -> Access {
     let mut access = Access::default();
     for requirement in operation["security"].as_array().into_iter().flatten() {
-        if let Some(permission) = requirement["api_key"][0].as_str() {
-            access.permission = Some(permission.to_owned());
-        }
+        let named = requirement["api_key"].as_array().into_iter().flatten();
+        access.permissions.extend(named.filter_map(Value::as_str).map(str::to_owned));
         access.operator |= !requirement["operator_key"].is_null();
     }
     access

@@ -39,15 +39,16 @@ fn check_url(app: &App, url: &str) -> Answer<()> {
 /// Register a webhook
 ///
 /// Register a webhook endpoint. Returns a signing secret for verification, shown this once. It is
-/// sent the events that happen from now on, signed by Standard Webhooks 1.0, each at least once.
+/// sent the events that happen from now on, signed by Standard Webhooks 1.0, each at least once. It is
+/// a way to read the audit log, which takes `audit:read`.
 #[utoipa::path(
     post, path = "/webhooks", tag = "Webhooks", operation_id = "createWebhook",
     request_body = CreateWebhook,
     responses((status = 201, description = "The webhook with its secret.", body = Webhook)),
-    security(("api_key" = ["webhooks:write"])),
+    security(("api_key" = ["webhooks:write", "audit:read"])),
 )]
 async fn create(
-    caller: Caller<perm::WebhooksWrite>,
+    caller: Caller<(perm::WebhooksWrite, perm::AuditRead)>,
     State(app): State<App>,
     JsonBody(body): JsonBody<CreateWebhook>,
 ) -> Answer<Written<Webhook>> {
@@ -105,10 +106,10 @@ async fn find_webhook(app: &App, tenant: Tenant, id: WebhookId) -> Answer<Arc<do
     params(("id" = schema::WebhookId, Path, description = "The webhook's id.")),
     request_body = PatchWebhook,
     responses((status = 200, description = "The webhook as it is now.", body = Webhook)),
-    security(("api_key" = ["webhooks:write"])),
+    security(("api_key" = ["webhooks:write", "audit:read"])),
 )]
 async fn update(
-    caller: Caller<perm::WebhooksWrite>,
+    caller: Caller<(perm::WebhooksWrite, perm::AuditRead)>,
     State(app): State<App>,
     Id(id): Id<WebhookId>,
     JsonBody(body): JsonBody<PatchWebhook>,

@@ -3,7 +3,9 @@
 //! The one place where an action is mapped to the right that it takes. Must not know what an
 //! action does.
 
-use super::{Action, Actor, ApiKey, Command, Millis, OrgId, Permission, Refusal, State, Tenant};
+use super::{
+    Action, Actor, ApiKey, Command, Level, Millis, OrgId, Permission, Refusal, State, Tenant,
+};
 
 /// An actor that was found alive and entitled.
 #[derive(Debug, Clone, Copy)]
@@ -41,13 +43,16 @@ impl<'a> Caller<'a> {
 /// Who may take an action.
 struct Rule {
     permission: Option<Permission>,
+    /// A second permission, with the level from which it is asked for.
+    besides: Option<(Permission, Level)>,
     operator: bool,
     node: bool,
     setup: bool,
 }
 
 impl Rule {
-    const NOBODY: Self = Self { permission: None, operator: false, node: false, setup: false };
+    const NOBODY: Self =
+        Self { permission: None, besides: None, operator: false, node: false, setup: false };
 
     const fn tenant(permission: Permission) -> Self {
         Self { permission: Some(permission), ..Self::NOBODY }
@@ -55,8 +60,8 @@ impl Rule {
 
     const fn of(action: &Action) -> Self {
         use Permission::{
-            AgentsWrite, ApiKeysWrite, ApprovalsWrite, BillingWrite, DomainsWrite, PoliciesWrite,
-            TokensIssue, TokensRevoke, WebhooksWrite,
+            AgentsWrite, ApiKeysWrite, ApprovalsWrite, AuditRead, BillingWrite, DomainsWrite,
+            PoliciesWrite, TokensIssue, TokensRevoke, WebhooksWrite,
         };
         match action {
             Action::CreateOrganization(_) | Action::CreateOperatorKey(_) => {
@@ -87,9 +92,11 @@ impl Rule {
             Action::RegisterSigningKey(_) | Action::TouchApiKeys(_) | Action::Tick(()) => {
                 Self { node: true, ..Self::NOBODY }
             }
-            Action::CreateWebhook(_)
-            | Action::UpdateWebhook(_)
-            | Action::DeleteWebhook(_)
+            // What an endpoint is sent is the audit log.
+            Action::CreateWebhook(_) | Action::UpdateWebhook(_) => {
+                Self { besides: Some((AuditRead, Level::BOUNDED)), ..Self::tenant(WebhooksWrite) }
+            }
+            Action::DeleteWebhook(_)
             | Action::RotateWebhookSecret(_)
             | Action::RetryDelivery(_) => Self::tenant(WebhooksWrite),
             Action::RecordDeliveries(_) => Self { node: true, ..Self::NOBODY },
@@ -131,13 +138,15 @@ pub(super) fn admit<'a>(
                 return Err(Refusal::CallerSuspended(()));
             }
             let needed = rule.permission.ok_or_else(|| forbidden("an API key cannot do this"))?;
-            if !key.permissions.contains(needed) {
-                return Err(Refusal::Forbidden(format!(
+            let besides = rule.besides.filter(|(_, from)| state.level >= *from);
+            let all = [Some(needed), besides.map(|(permission, _)| permission)];
+            match all.into_iter().flatten().find(|needed| !key.permissions.contains(*needed)) {
+                Some(missing) => Err(Refusal::Forbidden(format!(
                     "this takes the permission {}",
-                    needed.as_str()
-                )));
+                    missing.as_str()
+                ))),
+                None => Ok(Caller::ApiKey(key)),
             }
-            Ok(Caller::ApiKey(key))
         }
         Actor::Operator(id) => {
             if !state.operator_keys.contains_key(&id) {

@@ -4,7 +4,7 @@ use authrai::api::{Access, Route, route_table};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::harness::{Answer, Caller, TestNode};
+use crate::harness::{Answer, Caller, TestNode, text};
 
 /// Every permission there is, as an API key holds them.
 const PERMISSIONS: &[&str] = &[
@@ -74,22 +74,25 @@ async fn a_route_is_taken_by_those_only_whom_its_description_names() {
     let mut routes = 0;
     for route in route_table() {
         let name = format!("{} {}", route.method, route.path);
-        let Access { permission, operator } = &route.access;
+        let Access { permissions, operator } = &route.access;
         if route.access.is_public() {
             continue;
         }
-        if let Some(permission) = permission {
+        for permission in permissions {
             let others: Vec<_> =
                 PERMISSIONS.iter().copied().filter(|held| held != permission).collect();
             let without = node.key("live", &others).await;
             let body = take(&without, &route).await.expect_problem(403, "missing_permission");
             let detail = body["detail"].as_str().unwrap_or_default();
             assert!(detail.contains(permission.as_str()), "{name}: {detail}");
-            let only = node.key("live", &[permission]).await;
-            let status = status(&only, &route).await;
-            assert!(status != 401 && status != 403, "{name} with {permission}: {status}");
-        } else {
+        }
+        if permissions.is_empty() {
             take(&node.api, &route).await.expect_problem(403, "wrong_kind_of_key");
+        } else {
+            let named: Vec<_> = permissions.iter().map(String::as_str).collect();
+            let only = node.key("live", &named).await;
+            let status = status(&only, &route).await;
+            assert!(status != 401 && status != 403, "{name} with {named:?}: {status}");
         }
         if *operator {
             let status = status(&node.operator, &route).await;
@@ -211,5 +214,76 @@ async fn a_key_grants_nothing_that_it_does_not_hold_and_is_shown_once() {
     assert!(!listed.text.contains(key));
     let id = made["id"].as_str().expect("an id");
     assert_eq!(limited.get(&format!("/v1/api-keys/{id}")).await.expect(200)["key"], masked);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_stops_with_the_key_that_created_it() {
+    let node = TestNode::start().await;
+    let all = json!({"name": "k", "environment": "live"});
+    let first = node.api.post("/v1/api-keys", &all).await.expect(201);
+    let path = format!("/v1/api-keys/{}", text(&first, "id"));
+    let maker = node.api.with_key(first["key"].as_str());
+    let second = maker.post("/v1/api-keys", &all).await.expect(201);
+    assert_eq!(second["created_by"], first["id"]);
+    let made = maker.with_key(second["key"].as_str());
+    let third = made.post("/v1/api-keys", &all).await.expect(201);
+    let last = made.with_key(third["key"].as_str());
+    last.get("/v1/agents").await.expect(200);
+
+    node.api.patch(&path, &json!({"enabled": false})).await.expect(200);
+    for stopped in [&maker, &made, &last] {
+        stopped.get("/v1/agents").await.expect_problem(401, "invalid_api_key");
+    }
+    node.api.patch(&path, &json!({"enabled": true})).await.expect(200);
+    last.get("/v1/agents").await.expect(200);
+    let rotated = node.api.send(Method::POST, &format!("{path}/rotate"), None).await.expect(200);
+    last.get("/v1/agents").await.expect(200);
+
+    // A restart reads it back from the disk.
+    let node = node.restart().await;
+    let here = |caller: &Caller| node.api.with_key(caller.key.as_deref());
+    here(&last).get("/v1/agents").await.expect(200);
+    let listed = node.api.get(&format!("/v1/api-keys/{}", text(&third, "id"))).await.expect(200);
+    assert_eq!(listed["created_by"], second["id"]);
+    node.api.delete(&path).await.expect(200);
+    for stopped in [&maker.with_key(rotated["key"].as_str()), &made, &last] {
+        here(stopped).get("/v1/agents").await.expect_problem(401, "invalid_api_key");
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_makes_no_key_that_is_more_than_itself() {
+    let node = TestNode::start().await;
+    let end = "2100-01-01T00:00:00Z";
+    let until = |end: Option<&str>| match end {
+        Some(end) => json!({"name": "k", "environment": "live", "expires_at": end}),
+        None => json!({"name": "k", "environment": "live"}),
+    };
+    let short = node.api.post("/v1/api-keys", &until(Some(end))).await.expect(201);
+    let short = node.api.with_key(short["key"].as_str());
+    let answer = short.post("/v1/api-keys", &until(Some("2100-01-01T00:00:01Z"))).await;
+    let body = answer.expect_problem(422, "validation_failed");
+    assert_eq!(body["errors"][0]["field"], "expires_at");
+    let inherited = short.post("/v1/api-keys", &until(None)).await.expect(201);
+    assert_eq!(inherited["expires_at"], end);
+
+    let test = node.key("test", PERMISSIONS).await;
+    test.post("/v1/api-keys", &until(None)).await.expect_problem(403, "forbidden");
+    let same = json!({"name": "k", "environment": "test"});
+    let same = test.post("/v1/api-keys", &same).await.expect(201);
+    test.delete(&format!("/v1/api-keys/{}", text(&same, "id"))).await.expect(200);
+
+    let strong = node.api.post("/v1/api-keys", &until(None)).await.expect(201);
+    let path = format!("/v1/api-keys/{}", text(&strong, "id"));
+    let clerk = node.key("live", &["api_keys:write"]).await;
+    let rotate = format!("{path}/rotate");
+    clerk.send(Method::POST, &rotate, None).await.expect_problem(403, "forbidden");
+    clerk.patch(&path, &json!({"enabled": false})).await.expect_problem(403, "forbidden");
+    clerk.delete(&path).await.expect_problem(403, "forbidden");
+    short.send(Method::POST, &rotate, None).await.expect_problem(403, "forbidden");
+    let strong = node.api.with_key(strong["key"].as_str());
+    strong.get("/v1/agents").await.expect(200);
     node.stop().await;
 }

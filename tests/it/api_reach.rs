@@ -15,6 +15,8 @@ use crate::{
 enum Belongs {
     /// To one environment of an organisation.
     ToEnvironment,
+    /// To one environment, whose keys and the organisation's live keys see them.
+    BelowLive,
     /// To the organisation, so that either environment's key sees them.
     ToOrganization,
 }
@@ -29,7 +31,8 @@ fn belongs(route: &Route) -> Belongs {
         "agents" | "tokens" | "policies" | "approvals" | "audit" | "webhooks" => {
             Belongs::ToEnvironment
         }
-        "api-keys" | "domains" | "billing" => Belongs::ToOrganization,
+        "api-keys" => Belongs::BelowLive,
+        "domains" | "billing" => Belongs::ToOrganization,
         other => panic!("say to whom {other} belong"),
     }
 }
@@ -43,7 +46,7 @@ struct Things {
 }
 
 impl Things {
-    async fn make(node: &TestNode, owner: &Caller) -> Self {
+    async fn make(node: &TestNode, owner: &Caller, environment: &str) -> Self {
         let agent = owner.agent("hidden").await;
         let (token, token_id) = owner.token(&agent, &["a"]).await;
         let made = async |path: &str, body: Value| {
@@ -54,7 +57,7 @@ impl Things {
         let policy = made("/v1/policies", json!({"name": "hidden", "rules": rules})).await;
         let guarded = json!({"agent_id": agent, "scope": ["guarded"]});
         let asked = owner.post("/v1/tokens", &guarded).await.expect(202);
-        let key = made("/v1/api-keys", json!({"name": "hidden", "environment": "live"})).await;
+        let key = made("/v1/api-keys", json!({"name": "hidden", "environment": environment})).await;
         let name = format!("{}.example", agent.replace('_', "-"));
         let domain = made("/v1/domains", json!({"domain": name})).await;
         let mut ids = vec![
@@ -110,7 +113,7 @@ impl Things {
 
 /// The routes that an API key takes.
 fn keyed_routes() -> impl Iterator<Item = Route> {
-    route_table().into_iter().filter(|route| route.access.permission.is_some())
+    route_table().into_iter().filter(|route| !route.access.permissions.is_empty())
 }
 
 /// A body that passes validation, where a route that names a thing takes one.
@@ -207,13 +210,16 @@ async fn a_key_reaches_its_own_environment_and_its_own_organisation() {
     let dns = DnsServer::start().await;
     let node = TestNode::start_with(&[("dns.servers", &dns.setting())]).await;
     let (live, test) = (everything(&node, "live").await, everything(&node, "test").await);
-    for (owner, other_half) in [(&live, &test), (&test, &live)] {
-        let things = Things::make(&node, owner).await;
-        reaches_nothing(other_half, &things, &[Belongs::ToEnvironment]).await;
+    let from_test = [Belongs::ToEnvironment, Belongs::BelowLive].as_slice();
+    for (owner, of, other_half, hidden) in
+        [(&live, "live", &test, from_test), (&test, "test", &live, &[Belongs::ToEnvironment])]
+    {
+        let things = Things::make(&node, owner, of).await;
+        reaches_nothing(other_half, &things, hidden).await;
         for environment in ["live", "test"] {
             let (_, stranger) = node.tenant("stranger", environment).await;
             stranger.agent("own").await;
-            let all = [Belongs::ToEnvironment, Belongs::ToOrganization];
+            let all = [Belongs::ToEnvironment, Belongs::BelowLive, Belongs::ToOrganization];
             reaches_nothing(&stranger, &things, &all).await;
         }
     }
@@ -223,7 +229,7 @@ async fn a_key_reaches_its_own_environment_and_its_own_organisation() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_key_takes_no_route() {
     let node = TestNode::start().await;
-    let things = Things::make(&node, &node.api).await;
+    let things = Things::make(&node, &node.api, "live").await;
     let made = node.api.post("/v1/api-keys", &json!({"name": "x", "environment": "live"})).await;
     let made = made.expect(201);
     let dead = node.api.with_key(made["key"].as_str());

@@ -126,7 +126,8 @@ async fn every_event_arrives_as_promised_with_a_signature_that_verifies() {
 async fn an_endpoint_is_sent_the_events_that_it_asked_for_of_its_own_tenant() {
     let node = TestNode::start().await;
     let receiver = Receiver::start().await;
-    let test_key = node.key("test", &["agents:write", "webhooks:write", "webhooks:read"]).await;
+    let test_key =
+        node.key("test", &["agents:write", "webhooks:write", "webhooks:read", "audit:read"]).await;
     let (_, other) = node.tenant("Other", "live").await;
     let (webhook, secret) = register(&node.api, &receiver.url(), &["agent.revoked"]).await;
     for api in [&node.api, &test_key, &other] {
@@ -346,7 +347,7 @@ async fn after_a_rotation_both_secrets_sign_until_the_old_one_stops() {
 #[tokio::test]
 async fn a_plan_bounds_the_endpoints_of_both_environments_together() {
     let node = TestNode::start_with(&[("dev.plan", "free")]).await;
-    let test_key = node.key("test", &["webhooks:write"]).await;
+    let test_key = node.key("test", &["webhooks:write", "audit:read"]).await;
     let url = "http://127.0.0.1:9/";
     register(&node.api, url, &["*"]).await;
     let (second, _) = register(&test_key, url, &["*"]).await;

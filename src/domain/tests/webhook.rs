@@ -217,3 +217,27 @@ fn an_event_is_judged_by_what_was_wanted_when_it_happened() {
     assert!(webhook.wants(last - 1, "agent.paused") && !webhook.wants(last - 1, "token.issued"));
     assert!(webhook.wants(last, "agent.revoked") && !webhook.wants(last, "agent.paused"));
 }
+
+#[test]
+fn whoever_subscribes_to_events_may_read_them() {
+    let mut world = world();
+    let weak = CreateApiKey {
+        permissions: [Permission::WebhooksWrite].into_iter().collect(),
+        ..new_key(9, 1, Environment::Live)
+    };
+    world.events(ALICE, Action::CreateApiKey(weak));
+    let weak = Actor::ApiKey(key(9));
+    let elsewhere = UpdateWebhook { url: Some("https://b.example".into()), ..update(1) };
+    let more = UpdateWebhook { events: Some(BTreeSet::from(["*".into()])), ..update(1) };
+    let missing = Refusal::Forbidden("this takes the permission audit:read".into());
+    world.refuses(vec![
+        ("subscribing", weak, Action::CreateWebhook(new_webhook(2)), missing.clone()),
+        ("leading it elsewhere", weak, Action::UpdateWebhook(elsewhere), missing.clone()),
+        ("asking for more", weak, Action::UpdateWebhook(more), missing),
+    ]);
+    let mut before = world.clone();
+    before.state.level = Level::FIRST;
+    before.events(weak, Action::CreateWebhook(new_webhook(2)));
+    world.events(weak, rotate(2, 0));
+    world.events(weak, Action::DeleteWebhook(wh(1)));
+}
