@@ -167,8 +167,9 @@ impl From<Refusal> for Problem {
             ),
             Refusal::ApprovalStale(()) => Problem::new(
                 Code::APPROVAL_STALE,
-                "The policies have changed since the approval was asked for: the rule that asked \
-                 is not the one that decides now. Ask again, without approval_id.",
+                "The approval stands for the rule that asked and for the agent as it was then, and \
+                 one of them has changed since. Ask again, without approval_id; that makes a new \
+                 approval.",
             ),
             Refusal::ApprovalNot(status) => approval_not(status),
             Refusal::ApprovalElsewhere(()) => Problem::invalid_field(

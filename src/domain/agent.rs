@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    AgentId, AgentTokensRevoked, CreateAgent, Decision, Event, Fact, Hash, Kind, Millis, Outcome,
-    Quota, Refusal, RotateAgentKey, State, Tenant, UpdateAgent, billing, caller::Caller,
-    change::set, merge, text,
+    AgentId, AgentTokensRevoked, CreateAgent, Decision, Event, Fact, Hash, Kind, Level, Millis,
+    Outcome, Permission, Quota, Refusal, RotateAgentKey, State, Tenant, UpdateAgent, billing,
+    caller::Caller, change::set, merge, text,
 };
 use crate::{
     codec::{self, stored_tags},
@@ -79,6 +79,12 @@ impl Agent {
             (self.id, &self.name, &self.owner, &self.description),
             (&self.model_provider, &self.model_name, &self.framework, &self.metadata),
         );
+        Sha256::digest(codec::encode(&seen)).into()
+    }
+
+    /// Digest of everything that an approver sees of the agent: an approval stands while this does.
+    pub fn approver_digest(&self) -> Hash {
+        let seen = (self.policy_digest(), self.public_key, self.require_signature);
         Sha256::digest(codec::encode(&seen)).into()
     }
 }
@@ -190,6 +196,9 @@ pub(super) fn update(
     change: &UpdateAgent,
 ) -> Result<Decision, Refusal> {
     let old = find_unrevoked(state, caller, change.id)?;
+    if change.require_signature == Some(false) {
+        check_credentials(state, caller, old)?;
+    }
     let mut agent = Agent::clone(old);
     let mut events = Vec::new();
     let changed = change_fields(&mut agent, change);
@@ -217,6 +226,21 @@ pub(super) fn update(
         events: events.into_iter().map(|fact| Event { chain, fact }).collect(),
         outcome: Outcome::Agent(Arc::new(agent)),
     })
+}
+
+/// An agent that must sign is guarded against keys that change agents and issue tokens: whoever lifts
+/// that, or replaces the key that signs, may also write API keys.
+fn check_credentials(state: &State, caller: Caller<'_>, agent: &Agent) -> Result<(), Refusal> {
+    let needed = Permission::ApiKeysWrite;
+    let holds = caller.api_key().is_none_or(|key| key.permissions.contains(needed));
+    if holds || !agent.require_signature || state.level < Level::BOUNDED {
+        return Ok(());
+    }
+    Err(Refusal::Forbidden(format!(
+        "this agent must sign its token requests; lifting that, or replacing its key, takes the \
+         permission {} too",
+        needed.as_str()
+    )))
 }
 
 fn change_fields(agent: &mut Agent, change: &UpdateAgent) -> Vec<&'static str> {
@@ -275,6 +299,7 @@ pub(super) fn rotate_key(
     if old.public_key == change.public_key {
         return Ok(Decision::unchanged(Outcome::Agent(Arc::clone(old))));
     }
+    check_credentials(state, caller, old)?;
     if state.is_retired(&change.public_key) {
         return Err(text::invalid("public_key", "was replaced a short while ago"));
     }

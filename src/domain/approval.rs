@@ -1,7 +1,7 @@
 //! Approvals: a token request that somebody has to agree to.
 //!
-//! An approval stands for exactly one request, field by field, and for the rule that asked. It is
-//! pending until a key other than those that asked approves or denies it, or its time is over; an
+//! An approval stands for exactly one request, field by field, for the rule that asked, and for the
+//! agent as it was then: who answers looks at all three. It is pending until a key other than those that asked approves or denies it, or its time is over; an
 //! approved one is collected once. Only an answer makes it approved: nobody to ask means pending.
 //! Must not know why the rule matched.
 
@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    AgentId, ApiKeyId, ApprovalId, Decision, Event, Fact, Hash, Kind, Millis, Outcome, Refusal,
-    RuleRef, Seconds, State, Tenant, TokenId, caller::Caller,
+    AgentId, ApiKeyId, ApprovalId, Decision, Event, Fact, Hash, Kind, Level, Millis, Outcome,
+    Refusal, RuleRef, Seconds, State, Tenant, TokenId, caller::Caller,
 };
 use crate::{
     codec::{self, stored_tags},
@@ -126,8 +126,10 @@ pub(super) fn request(
             false => Err(Refusal::IdTaken(KIND)),
         };
     }
+    let subject = state.approval_subject_now(new.agent);
     let equal = state.pending_equal_to(&new).find(|known| {
         known.status_at(at) == ApprovalStatus::Pending
+            && state.approval_subjects.get(&known.id) == subject.as_ref()
             && known.rule == new.rule
             && known.rule_digest == new.rule_digest
     });
@@ -155,7 +157,7 @@ pub(super) fn request(
         ));
     }
     let new = Arc::new(new);
-    Ok(Decision::one(new.tenant, Fact::ApprovalRequested(Arc::clone(&new)), pending(new)))
+    Ok(Decision::one(new.tenant, Fact::ApprovalRequested(Arc::clone(&new), subject), pending(new)))
 }
 
 /// The approval, if the caller's tenant has it.
@@ -179,6 +181,9 @@ pub(super) fn approve(
         return Err(Refusal::Forbidden(
             "the key that asked for a token cannot approve it; another one has to".to_owned(),
         ));
+    }
+    if old.status_at(at) == ApprovalStatus::Pending && !state.is_approval_subject_same(old) {
+        return Err(Refusal::ApprovalStale(()));
     }
     answer(old, at, key, ApprovalStatus::Approved, Fact::ApprovalApproved)
 }
@@ -237,7 +242,9 @@ pub(super) fn collect(
         ApprovalStatus::Approved => {}
         other => return Err(Refusal::ApprovalNot(other)),
     }
-    if approval.rule.policy != asked.rule.policy || approval.rule_digest != asked.rule_digest {
+    let is_rule_same =
+        approval.rule.policy == asked.rule.policy && approval.rule_digest == asked.rule_digest;
+    if !is_rule_same || !state.is_approval_subject_same(approval) {
         return Err(Refusal::ApprovalStale(()));
     }
     Ok(Fact::ApprovalConsumed(Arc::new(Approval {
@@ -251,6 +258,24 @@ impl State {
     /// The approval, if `tenant` has it.
     pub fn approval(&self, tenant: Tenant, id: ApprovalId) -> Option<&Arc<Approval>> {
         self.approvals.get(&id).filter(|approval| approval.tenant == tenant)
+    }
+
+    /// What an approval that is asked for now is bound to of the agent.
+    fn approval_subject_now(&self, agent: AgentId) -> Option<Hash> {
+        let agent = self.agents.get(&agent).filter(|_| self.level >= Level::BOUNDED);
+        agent.map(|agent| agent.approver_digest())
+    }
+
+    /// Whether the agent is what it was when the approval was asked for. One from before the level
+    /// that keeps this is bound to nothing of the agent.
+    fn is_approval_subject_same(&self, approval: &Approval) -> bool {
+        let Some(then) = self.approval_subjects.get(&approval.id) else { return true };
+        let agent = self.agents.get(&approval.agent);
+        agent.is_some_and(|agent| agent.approver_digest() == *then)
+    }
+
+    pub(crate) fn put_approval_subject(&mut self, id: ApprovalId, subject: Hash) {
+        self.approval_subjects.insert(id, subject);
     }
 
     fn approvals_of(&self, tenant: Tenant) -> usize {

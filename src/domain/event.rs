@@ -148,8 +148,8 @@ pub enum Fact {
     PolicyDeactivated(Arc<Policy>),
     /// `policy.deleted`: the policy as it last was.
     PolicyDeleted(Arc<Policy>),
-    /// `approval.requested`
-    ApprovalRequested(Arc<Approval>),
+    /// `approval.requested`: the approval, and [`Agent::approver_digest`] of its agent.
+    ApprovalRequested(Arc<Approval>, Option<Hash>),
     /// `approval.approved`: the approval as it is now.
     ApprovalApproved(Arc<Approval>),
     /// `approval.denied`: the approval as it is now.

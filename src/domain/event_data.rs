@@ -39,7 +39,7 @@ impl Fact {
             Self::PolicyActivated(_) => "policy.activated",
             Self::PolicyDeactivated(_) => "policy.deactivated",
             Self::PolicyDeleted(_) => "policy.deleted",
-            Self::ApprovalRequested(_) => "approval.requested",
+            Self::ApprovalRequested(..) => "approval.requested",
             Self::ApprovalApproved(_) => "approval.approved",
             Self::ApprovalDenied(_) => "approval.denied",
             Self::ApprovalConsumed(_) => "approval.consumed",
@@ -119,7 +119,7 @@ impl Fact {
             | Self::PolicyDeleted(policy) => {
                 Subject { policy: Some(policy.id), ..Subject::default() }
             }
-            Self::ApprovalRequested(approval)
+            Self::ApprovalRequested(approval, _)
             | Self::ApprovalApproved(approval)
             | Self::ApprovalDenied(approval)
             | Self::ApprovalConsumed(approval) => Subject {
@@ -174,7 +174,7 @@ impl Fact {
             Self::PolicyActivated(policy) | Self::PolicyDeactivated(policy) => {
                 object(json!({ "name": policy.name, "is_active": policy.is_active }))
             }
-            Self::ApprovalRequested(approval)
+            Self::ApprovalRequested(approval, _)
             | Self::ApprovalApproved(approval)
             | Self::ApprovalDenied(approval)
             | Self::ApprovalConsumed(approval) => policy_data::approval(approval),

@@ -100,6 +100,8 @@ pub struct State {
     pub throttle_window_ends: OrdSet<(Millis, ThrottleKey)>,
     /// Approvals by id.
     pub approvals: OrdMap<ApprovalId, Arc<Approval>>,
+    /// What approvals are bound to of their agents: [`Agent::approver_digest`] when they were asked for.
+    pub approval_subjects: OrdMap<ApprovalId, Hash>,
     /// Approvals of each tenant, by status.
     pub approvals_by_status: OrdMap<(Tenant, ApprovalStatus), OrdSet<ApprovalId>>,
     /// Pending approvals by the digest of their request.
@@ -313,13 +315,21 @@ impl State {
                 self.drop_policy(policy.id);
                 self.move_policy_epoch(policy.tenant);
             }
-            Fact::ApprovalRequested(approval)
-            | Fact::ApprovalApproved(approval)
+            Fact::ApprovalRequested(approval, subject) => {
+                self.put_approval(Arc::clone(approval));
+                if let Some(subject) = subject {
+                    self.put_approval_subject(approval.id, *subject);
+                }
+            }
+            Fact::ApprovalApproved(approval)
             | Fact::ApprovalDenied(approval)
             | Fact::ApprovalConsumed(approval)
             | Fact::ApprovalJoined(approval)
             | Fact::ApprovalExpired(approval) => self.put_approval(Arc::clone(approval)),
-            Fact::ApprovalForgotten(id) => self.drop_approval(*id),
+            Fact::ApprovalForgotten(id) => {
+                self.drop_approval(*id);
+                self.approval_subjects.remove(id);
+            }
             Fact::ThrottleCounted(key, window) => self.put_throttle_window(key, *window),
             Fact::ThrottleForgotten(key) => self.drop_throttle_window(key),
             Fact::NonceUsed { agent, nonce, until } => self.put_nonce(*agent, *nonce, *until),

@@ -239,6 +239,10 @@ impl Restore {
                 check(state.api_keys.contains_key(&id), "the creator of an unknown API key")?;
                 state.put_api_key_creator(id, creator);
             }
+            Record::ApprovalSubject((id, subject)) => {
+                check(state.approvals.contains_key(&id), "the subject of an unknown approval")?;
+                state.put_approval_subject(id, subject);
+            }
             Record::End(_) => return Err("an end before the end"),
         }
         Ok(())
@@ -285,6 +289,7 @@ fn place(state: &State, record: &Record) -> Place {
         Record::SuspendedApiKey(id) => (61, id.0.to_vec()),
         Record::SuspendedAgent(id) => (62, id.0.to_vec()),
         Record::ApiKeyCreator((id, _)) => (250, id.0.to_vec()),
+        Record::ApprovalSubject((id, _)) => (251, id.0.to_vec()),
         Record::End(_) => (u8::MAX, Vec::new()),
     }
 }

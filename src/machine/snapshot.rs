@@ -16,9 +16,9 @@ use crate::domain::{IdempotencyRecord, OrgId, Plan, TokenCount};
 use crate::{
     codec::{self, stored_enum},
     domain::{
-        Agent, AgentId, ApiKey, Approval, DenialReason, DnsDomain, Hash, Head, LiveToken, Millis,
-        OperatorKey, Organization, Policy, SigningKey, State, Tenant, ThrottleKey, TokenDetails,
-        TokenId, Window,
+        Agent, AgentId, ApiKey, Approval, ApprovalId, DenialReason, DnsDomain, Hash, Head,
+        LiveToken, Millis, OperatorKey, Organization, Policy, SigningKey, State, Tenant,
+        ThrottleKey, TokenDetails, TokenId, Window,
     },
     domain::{ApiKeyId, Restoration},
     domain::{Delivery, OpenRetry, Progress, Webhook, WebhookId},
@@ -95,6 +95,8 @@ stored_enum! {
         62 => SuspendedAgent(AgentId),
         /// An API key, and the one that created it.
         250 => ApiKeyCreator((ApiKeyId, ApiKeyId)),
+        /// What an approval is bound to of its agent.
+        251 => ApprovalSubject((ApprovalId, Hash)),
     }
 }
 
@@ -142,6 +144,7 @@ fn records(state: &State) -> impl Iterator<Item = Record> {
         .chain(plan_records(state))
         .chain(restoration_records(state))
         .chain(state.api_key_creators.iter().map(|(id, by)| Record::ApiKeyCreator((*id, *by))))
+        .chain(state.approval_subjects.iter().map(|(id, of)| Record::ApprovalSubject((*id, *of))))
 }
 
 fn restoration_records(state: &State) -> impl Iterator<Item = Record> {

@@ -191,3 +191,34 @@ fn agents_are_listed_newest_first_by_status_or_all() {
     assert_eq!(page(Some(AgentStatus::Revoked), 0, 9), (ids(&[14]), 1));
     assert_eq!(page(None, 100, 9), (vec![], 7));
 }
+
+#[test]
+fn who_lifts_the_duty_to_sign_or_replaces_the_key_may_write_api_keys() {
+    let mut world = World::new();
+    let but_keys = Permission::ALL.iter().copied().filter(|held| *held != Permission::ApiKeysWrite);
+    let weak = CreateApiKey { permissions: but_keys.collect(), ..new_key(9, 1, Environment::Live) };
+    world.events(ALICE, Action::CreateApiKey(weak));
+    let weak = Actor::ApiKey(key(9));
+    let duty = |must| {
+        Action::UpdateAgent(UpdateAgent { require_signature: Some(must), ..update_agent(1) })
+    };
+    let new_key = |n| Action::RotateAgentKey(RotateAgentKey { id: agent(1), public_key: [n; 32] });
+    world.events(weak, new_key(70));
+    world.events(weak, duty(true));
+    let needs = Refusal::Forbidden(
+        "this agent must sign its token requests; lifting that, or replacing its key, takes the \
+         permission api_keys:write too"
+            .into(),
+    );
+    world.refuses(vec![
+        ("lifting", weak, duty(false), needs.clone()),
+        ("replacing", weak, new_key(71), needs),
+    ]);
+    let mut before = world.clone();
+    before.state.level = Level::FIRST;
+    before.events(weak, new_key(71));
+    before.events(weak, duty(false));
+    assert_eq!(world.events(weak, duty(true)), [""; 0]);
+    world.events(ALICE, new_key(71));
+    assert_eq!(world.events(ALICE, duty(false)), ["agent.updated"]);
+}

@@ -276,6 +276,7 @@ fn an_approval_ends_with_its_time_its_denial_or_its_rule() {
     let mut forgotten = late.at(T0 + 60_000 + limits::APPROVAL_RETENTION_S * 1000);
     forgotten.events(NODE, Action::Tick(()));
     assert!(forgotten.state.approvals.is_empty() && forgotten.state.approvals_due.is_empty());
+    assert!(forgotten.state.approval_subjects.is_empty());
 
     let mut denied = world.clone();
     denied.events(APPROVER, Action::Approve(id));
@@ -298,6 +299,75 @@ fn an_approval_ends_with_its_time_its_denial_or_its_rule() {
     changed.events(ALICE, Action::UpdatePolicy(update));
     let collected = Action::IssueToken(collect(&changed, 11, id));
     changed.refuses(vec![("another rule", ALICE, collected, Refusal::ApprovalStale(()))]);
+}
+
+/// One change to every field of the agent that an approver sees.
+fn changes() -> Vec<Action> {
+    let some = |text: &str| Some(Some(text.to_owned()));
+    let metadata = std::collections::BTreeMap::from([("team".to_owned(), Some("red".to_owned()))]);
+    let update = || update_agent(1);
+    let changes = [
+        UpdateAgent { name: Some("Other".into()), ..update() },
+        UpdateAgent { owner: Some("other".into()), ..update() },
+        UpdateAgent { description: some("other"), ..update() },
+        UpdateAgent { model_provider: some("other"), ..update() },
+        UpdateAgent { model_name: some("other"), ..update() },
+        UpdateAgent { framework: some("other"), ..update() },
+        UpdateAgent { metadata: Some(Some(metadata)), ..update() },
+        UpdateAgent { require_signature: Some(true), ..update() },
+    ];
+    let new_key = RotateAgentKey { id: agent(1), public_key: [77; 32] };
+    let changes = changes.into_iter().map(Action::UpdateAgent);
+    changes.chain([Action::RotateAgentKey(new_key)]).collect()
+}
+
+/// A signature by agent 1's key of now.
+fn signed_now(world: &World) -> SignedRequest {
+    SignedRequest { key_epoch: world.state.agents[&agent(1)].key_epoch, ..signed(9, S0) }
+}
+
+#[test]
+fn an_approval_is_for_the_agent_that_the_approver_saw() {
+    let stale = Refusal::ApprovalStale(());
+    for change in changes() {
+        let (mut pending, id) = asked();
+        pending.events(ALICE, change.clone());
+        pending.refuses(vec![("the agent changed", APPROVER, Action::Approve(id), stale.clone())]);
+        let again = DeclineToken {
+            signed: Some(signed_now(&pending)),
+            ..decline(&pending, 2, 1, End::RequireApproval(place(1, 0)))
+        };
+        let (outcome, _) = pending.ask(ALICE, Action::DeclineToken(again)).expect("asked");
+        let Outcome::ApprovalPending(new) = outcome else { panic!("{outcome:?}") };
+        assert_ne!(new.id, id, "the old approval stands for another agent: {change:?}");
+        assert_eq!(pending.events(APPROVER, Action::Approve(new.id)), ["approval.approved"]);
+        assert_eq!(pending.events(APPROVER, Action::Disapprove(id)), ["approval.denied"]);
+
+        let (mut approved, id) = asked();
+        approved.events(APPROVER, Action::Approve(id));
+        approved.events(ALICE, change.clone());
+        let signed = Some(signed_now(&approved));
+        let collected = IssueToken { signed, ..collect(&approved, 10, id) };
+        let came = approved.ask(ALICE, Action::IssueToken(collected)).map(|came| came.0);
+        assert_eq!(came, Ok(Outcome::Refused(stale.clone())), "{change:?}");
+    }
+    let (mut paused, id) = asked();
+    let pause =
+        |paused| Action::UpdateAgent(UpdateAgent { paused: Some(paused), ..update_agent(1) });
+    paused.events(ALICE, pause(true));
+    paused.events(APPROVER, Action::Approve(id));
+    paused.events(ALICE, pause(false));
+    let collected = Action::IssueToken(collect(&paused, 10, id));
+    assert_eq!(paused.events(ALICE, collected), ["approval.consumed", "token.issued"]);
+
+    let mut before = World::new();
+    before.state.level = Level::FIRST;
+    before.events(ALICE, new_policy(1, vec![asking()]));
+    let new = decline(&before, 1, 1, End::RequireApproval(place(1, 0)));
+    before.events(ALICE, Action::DeclineToken(new));
+    before.events(ALICE, changes().remove(0));
+    assert!(before.state.approval_subjects.is_empty());
+    before.events(APPROVER, Action::Approve(ApprovalId::from_ulid(1)));
 }
 
 #[test]

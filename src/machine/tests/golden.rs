@@ -9,7 +9,8 @@ use super::super::{
 use crate::{
     codec,
     domain::{
-        Counted, DenialReason, Head, OpenRetry, Outcome, Refusal, Tenant, WebhookId, Window,
+        ApprovalId, Counted, DenialReason, Head, OpenRetry, Outcome, Refusal, Tenant, WebhookId,
+        Window,
         tests::{
             dns_domain::a_domain, golden::*, golden_plans::*, golden_policy::*, golden_webhook::*,
             restoration::a_restoration, world::*,
@@ -142,6 +143,10 @@ fn every_snapshot_record_keeps_its_meaning() {
         (
             Record::ApiKeyCreator((key(1), key(2))),
             "01fa0000000000000000000000000000000100000000000000000000000000000002",
+        ),
+        (
+            Record::ApprovalSubject((ApprovalId::from_ulid(1), hash(2))),
+            "01fbfb00000000000000000000000000000000010202020202020202020202020202020202020202020202020202020202020202",
         ),
         (Record::SuspendedAgent(agent(1)), "013e00000000000000000000000000000001"),
     ]);
