@@ -28,7 +28,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     actors::Call,
     clock,
-    domain::{Actor, ApiKey, Hash, OperatorKey, OrgId, Permission, Tenant},
+    domain::{Actor, ApiKey, Environment, Hash, OperatorKey, OrgId, Permission, Tenant},
     limits,
     secrets::{self, KeyKind},
     token,
@@ -150,6 +150,10 @@ impl<P: Requires> FromRequestParts<App> for Caller<P> {
             P::PERMISSIONS.iter().find(|needed| !key.permissions.contains(**needed))
         {
             return Err(lacks(*missing));
+        }
+        let takes_live = P::PERMISSIONS.iter().any(|permission| permission.takes_a_live_key());
+        if takes_live && key.tenant.environment == Environment::Test {
+            return Err(wrong_kind("a live API key (rai_pk_live_…)", "a test key"));
         }
         let named = Named::read(parts, &key.id.0, presented.text)?;
         app.key_use.note(key.id, clock::now_ms());

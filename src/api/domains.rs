@@ -39,7 +39,8 @@ fn a_domain(outcome: Outcome) -> Option<Arc<DnsDomain>> {
 /// Add a domain
 ///
 /// Add a domain for DNS verification. Returns TXT record details: put that record into the DNS, then
-/// verify the domain. Domains belong to the organisation, so either environment's key sees them.
+/// verify the domain. Domains belong to the organisation: either environment's key sees them, and a live
+/// key changes them.
 #[utoipa::path(
     post, path = "/domains", tag = "Verified Domains", operation_id = "createDomain",
     request_body = CreateDomain,

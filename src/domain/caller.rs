@@ -4,7 +4,8 @@
 //! action does.
 
 use super::{
-    Action, Actor, ApiKey, Command, Level, Millis, OrgId, Permission, Refusal, State, Tenant,
+    Action, Actor, ApiKey, Command, Environment, Level, Millis, OrgId, Permission, Refusal, State,
+    Tenant,
 };
 
 /// An actor that was found alive and entitled.
@@ -145,6 +146,9 @@ pub(super) fn admit<'a>(
                     "this takes the permission {}",
                     missing.as_str()
                 ))),
+                None if needed.takes_a_live_key() && is_bound_test_key(state, key) => {
+                    Err(forbidden("this belongs to the whole organization: it takes a live key"))
+                }
                 None => Ok(Caller::ApiKey(key)),
             }
         }
@@ -157,6 +161,11 @@ pub(super) fn admit<'a>(
         Actor::Node(id) => allowed(rule.node, Caller::Node(id), "a node cannot do this"),
         Actor::Setup(()) => allowed(rule.setup, Caller::Setup, "setup cannot do this"),
     }
+}
+
+/// Whether the key is of the test environment, from the level at which that matters.
+fn is_bound_test_key(state: &State, key: &ApiKey) -> bool {
+    state.level >= Level::BOUNDED && key.tenant.environment == Environment::Test
 }
 
 fn allowed<'a>(may: bool, caller: Caller<'a>, why: &str) -> Result<Caller<'a>, Refusal> {

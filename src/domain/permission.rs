@@ -63,6 +63,31 @@ permissions! {
     17 => BillingWrite = "billing:write",
 }
 
+impl Permission {
+    /// Whether it changes what belongs to the whole organisation, which a test key cannot.
+    pub const fn takes_a_live_key(self) -> bool {
+        match self {
+            Self::DomainsWrite | Self::BillingWrite => true,
+            Self::AgentsRead
+            | Self::AgentsWrite
+            | Self::TokensIssue
+            | Self::TokensRead
+            | Self::TokensRevoke
+            | Self::PoliciesRead
+            | Self::PoliciesWrite
+            | Self::ApprovalsRead
+            | Self::ApprovalsWrite
+            | Self::AuditRead
+            | Self::ApiKeysRead
+            | Self::ApiKeysWrite
+            | Self::WebhooksRead
+            | Self::WebhooksWrite
+            | Self::DomainsRead
+            | Self::BillingRead => false,
+        }
+    }
+}
+
 impl std::str::FromStr for Permission {
     type Err = String;
 

@@ -1,13 +1,14 @@
-//! Who may take which route: every route that the API's description lists, with every wrong key.
+//! What is no key, what a key stops with, and what a key can make. Which routes take which keys is in
+//! `api_matrix.rs`.
 
-use authrai::api::{Access, Route, route_table};
-use reqwest::{Method, StatusCode};
+use authrai::api::route_table;
+use reqwest::Method;
 use serde_json::json;
 
-use crate::harness::{Answer, Caller, TestNode, text};
+use crate::harness::{Caller, TestNode, text};
 
 /// Every permission there is, as an API key holds them.
-const PERMISSIONS: &[&str] = &[
+pub const PERMISSIONS: &[&str] = &[
     "agents:read",
     "agents:write",
     "tokens:issue",
@@ -27,93 +28,6 @@ const PERMISSIONS: &[&str] = &[
     "billing:read",
     "billing:write",
 ];
-
-/// A path of this route; what it names does not exist.
-fn path(route: &Route) -> String {
-    let ulid = "01j1qz4zk8e6m2v7x9c3b5n0ah";
-    let prefix = match route.path.split('/').nth(2) {
-        Some("agents") => "agent",
-        Some("tokens") => "tok",
-        Some("api-keys") => "key",
-        Some("organizations") => "org",
-        Some("webhooks") => "wh",
-        Some("policies") => "pol",
-        Some("approvals") => "apr",
-        Some("domains") => "dom",
-        _ if route.path.contains("{kid}") => "sig",
-        _ => "op",
-    };
-    let parts = route.path.split('/').map(|part| match part.starts_with('{') {
-        true => format!("{prefix}_{ulid}"),
-        false => part.to_owned(),
-    });
-    parts.collect::<Vec<_>>().join("/")
-}
-
-async fn take(caller: &Caller, route: &Route) -> Answer {
-    let method: Method = route.method.parse().expect("a method");
-    caller.send(method, &path(route), None).await
-}
-
-/// The status alone: some answers never end.
-async fn status(caller: &Caller, route: &Route) -> StatusCode {
-    let method: Method = route.method.parse().expect("a method");
-    let mut request = caller.client.request(method, format!("{}{}", caller.url, path(route)));
-    if let Some(key) = &caller.key {
-        request = request.bearer_auth(key);
-    }
-    request.send().await.expect("an answer").status()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_route_is_taken_by_those_only_whom_its_description_names() {
-    let node = TestNode::start().await;
-    let nobody = node.api.with_key(None);
-    // Of the right form and checksum, but never made here.
-    let stranger = node.api.with_key(Some(&a_strangers_key()));
-    let mut routes = 0;
-    for route in route_table() {
-        let name = format!("{} {}", route.method, route.path);
-        let Access { permissions, operator } = &route.access;
-        if route.access.is_public() {
-            continue;
-        }
-        for permission in permissions {
-            let others: Vec<_> =
-                PERMISSIONS.iter().copied().filter(|held| held != permission).collect();
-            let without = node.key("live", &others).await;
-            let body = take(&without, &route).await.expect_problem(403, "missing_permission");
-            let detail = body["detail"].as_str().unwrap_or_default();
-            assert!(detail.contains(permission.as_str()), "{name}: {detail}");
-        }
-        if permissions.is_empty() {
-            take(&node.api, &route).await.expect_problem(403, "wrong_kind_of_key");
-        } else {
-            let named: Vec<_> = permissions.iter().map(String::as_str).collect();
-            let only = node.key("live", &named).await;
-            let status = status(&only, &route).await;
-            assert!(status != 401 && status != 403, "{name} with {named:?}: {status}");
-        }
-        if *operator {
-            let status = status(&node.operator, &route).await;
-            assert!(status != 401 && status != 403, "{name}: {status}");
-        } else {
-            take(&node.operator, &route).await.expect_problem(403, "wrong_kind_of_key");
-        }
-        let answer = take(&nobody, &route).await;
-        answer.expect_problem(401, "missing_api_key");
-        assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"authrai\""), "{name}");
-        take(&stranger, &route).await.expect_problem(401, "invalid_api_key");
-        routes += 1;
-    }
-    assert!(routes > 25, "{routes} routes need a key");
-    node.stop().await;
-}
-
-fn a_strangers_key() -> String {
-    let secret = authrai::secrets::Secret::mint(authrai::secrets::KeyKind::ApiLive);
-    secret.expose().to_owned()
-}
 
 #[test]
 fn only_these_routes_take_no_key() {

@@ -72,7 +72,7 @@ async fn who_is_over_the_plan_is_told_the_limit_the_usage_and_the_plan_that_woul
 }
 
 #[tokio::test]
-async fn a_plan_is_seen_and_changed_by_either_environments_key() {
+async fn a_plan_is_seen_by_either_environments_key_and_changed_by_a_live_one() {
     let node = node_on("tiny").await;
     let test = node.key("test", &["billing:read", "billing:write"]).await;
     let billing = test.get("/v1/billing").await.expect(200);
@@ -95,11 +95,13 @@ async fn a_plan_is_seen_and_changed_by_either_environments_key() {
     );
 
     let change = |plan: &str| json!({"plan": plan});
-    let changed = test.put("/v1/billing/plan", &change("team")).await.expect(200);
+    let refused = test.put("/v1/billing/plan", &change("team")).await;
+    refused.expect_problem(403, "wrong_kind_of_key");
+    let changed = node.api.put("/v1/billing/plan", &change("team")).await.expect(200);
     assert_eq!((&changed["plan"], &changed["limits"]["agents"]), (&json!("team"), &json!(30)));
-    test.put("/v1/billing/plan", &change("team")).await.expect(200);
-    test.put("/v1/billing/plan", &change("free")).await.expect(200);
-    let unknown = test.put("/v1/billing/plan", &change("gold")).await;
+    node.api.put("/v1/billing/plan", &change("team")).await.expect(200);
+    node.api.put("/v1/billing/plan", &change("free")).await.expect(200);
+    let unknown = node.api.put("/v1/billing/plan", &change("gold")).await;
     assert_eq!(unknown.expect_problem(422, "validation_failed")["errors"][0]["field"], "plan");
     for (event, from, to) in
         [("billing.plan_upgraded", "tiny", "team"), ("billing.plan_downgraded", "team", "free")]

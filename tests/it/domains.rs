@@ -396,8 +396,16 @@ async fn domains_belong_to_the_organisation_and_to_no_other() {
     let dns = DnsServer::start().await;
     let node = start(&dns).await;
     let test = node.key("test", &["domains:read", "domains:write", "audit:read"]).await;
-    let domain = verified(&test, &dns).await;
-    assert_eq!(get(&node.api, &domain).await, domain);
+    let domain = verified(&node.api, &dns).await;
+    assert_eq!(get(&test, &domain).await, domain);
+    let of_test = format!("/v1/domains/{}", text(&domain, "id"));
+    for refused in [
+        test.post("/v1/domains", &json!({"domain": "b.example"})).await,
+        test.delete(&of_test).await,
+        check(&test, &domain).await,
+    ] {
+        refused.expect_problem(403, "wrong_kind_of_key");
+    }
     assert_eq!(node.api.get("/v1/domains").await.expect(200)["total"], 1);
     assert_eq!(check(&node.api, &domain).await.expect(200)["status"], "verified");
     assert_eq!(events(&node.api, "domain.verified").await.len(), 1, "in the live chain");

@@ -4,6 +4,7 @@ mod actors;
 mod api_answers;
 mod api_authority;
 mod api_input;
+mod api_matrix;
 mod api_reach;
 mod api_tenants;
 mod audit;

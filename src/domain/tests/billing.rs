@@ -94,7 +94,7 @@ fn the_plan_that_would_do_is_the_least_that_allows_one_more() {
 fn changing_the_plan_says_whether_it_went_up_or_down() {
     let mut world = World::new();
     let chain = |world: &World, action| {
-        world.state.decide(T0, &command(ALICE_TEST, action)).expect("accepted").events[0].chain
+        world.state.decide(T0, &command(ALICE, action)).expect("accepted").events[0].chain
     };
     assert_eq!(chain(&world, change("tiny")), ALICE_TENANT, "the organisation's own chain");
     for (plan, events) in [

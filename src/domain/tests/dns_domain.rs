@@ -206,7 +206,6 @@ fn what_is_refused_of_domains() {
     let of_bob = Action::RecordDomainCheck(look(&world, 2, 1, Seen::NoName(())));
     world.refuses(vec![
         ("a name twice", ALICE, name("a.example"), Refusal::DomainListed(dom(1))),
-        ("from the test side too", ALICE_TEST, name("a.example"), Refusal::DomainListed(dom(1))),
         ("another's", ALICE, Action::DeleteDomain(dom(2)), unknown.clone()),
         ("none", ALICE, Action::DeleteDomain(dom(9)), unknown.clone()),
         ("a look at another's", ALICE, of_bob, unknown),
@@ -224,8 +223,8 @@ fn what_is_refused_of_domains() {
 #[test]
 fn events_of_domains_stand_in_the_live_chain_and_tell_what_was_seen() {
     let mut world = world();
-    let by_test = verify(&world, 1, 1);
-    let decision = world.state.decide(T0, &command(ALICE_TEST, by_test)).expect("accepted");
+    let verified = verify(&world, 1, 1);
+    let decision = world.state.decide(T0, &command(ALICE, verified)).expect("accepted");
     assert_eq!(decision.events[0].chain, ALICE_TENANT);
     let decision = world.state.decide(T0, &command(ALICE, miss(&world, 1, 1))).expect("accepted");
     assert_eq!(
@@ -237,7 +236,7 @@ fn events_of_domains_stand_in_the_live_chain_and_tell_what_was_seen() {
             "seen": ["NXDOMAIN: the name does not exist"],
         })
     );
-    world.events(ALICE_TEST, Action::DeleteDomain(dom(1)));
+    world.events(ALICE, Action::DeleteDomain(dom(1)));
 }
 
 pub(crate) fn a_domain() -> DnsDomain {
