@@ -16,7 +16,9 @@ use crate::peer::server::{Asker, Nothing, Service, Standing};
 use crate::peer::wire::{Message, Propose, ProposeAnswer, ReadIndex, ReadIndexAnswer, Rpc};
 use crate::peer::wire_members::{AskStatus, Change, Join};
 use crate::peer::wire_raft::{Append, AskVote, SnapshotHead, Transfer, TransferAnswer};
+use crate::runtime::spawn_blocking;
 use crate::store::disk::File;
+use crate::store::snapshot;
 use crate::types::{Snapshot, SnapshotData, Vote};
 
 /// A running node, as its peers see it.
@@ -99,12 +101,18 @@ impl<M: Machine> Service for Answers<M> {
         &self,
         from: Asker,
         SnapshotHead { vote, meta }: SnapshotHead,
-        file: File,
+        mut file: File,
     ) -> Result<Vec<u8>, Nothing> {
         own_vote(from, &vote)?;
         let members = meta.last_membership.membership();
         let sender = members.get_node(&from.node).ok_or(Nothing)?;
         let sender = Target::member(from.node, sender);
+        // A damaged one is no reason for this node to stop, which it is once the engine has it.
+        let checked = spawn_blocking(move || snapshot::check(&mut file).map(|()| file)).await;
+        let file = checked.map_err(|_| Nothing)?.map_err(|error| {
+            tracing::warn!(node = from.node, %error, "a snapshot arrived damaged");
+            Nothing
+        })?;
         if let Err(error) = self.0.fill(&sender).await {
             tracing::warn!(node = from.node, %error, "the journal lacks records");
             return Err(Nothing);
@@ -118,6 +126,10 @@ impl<M: Machine> Service for Answers<M> {
 impl<M: Machine> Answers<M> {
     async fn consensus(&self, from: Asker, rpc: Rpc, message: &[u8]) -> Result<Vec<u8>, Nothing> {
         let raft = &self.0.raft;
+        // It may have lost entries that it had acknowledged: see `recovering`.
+        if self.0.is_renewing() && matches!(rpc, Rpc::Vote | Rpc::PreVote | Rpc::TransferLeader) {
+            return Err(Nothing);
+        }
         match rpc {
             Rpc::Append => {
                 let append: Append = read(message)?;
@@ -151,7 +163,7 @@ impl<M: Machine> Answers<M> {
             tracing::warn!(node = from.node, %error, "a peer forwarded a command that is refused");
             return Err(Nothing);
         }
-        if self.0.check_running().is_err() {
+        if self.0.check_writable().is_err() {
             return written(&ProposeAnswer::NotAppended);
         }
         let Ok(admitted) = self.0.admission.admit(command.len()) else {

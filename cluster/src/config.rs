@@ -82,6 +82,9 @@ impl Config {
             enable_pre_vote: Some(true),
             // A leader that restarts must be elected again: it has forgotten what it granted.
             enable_leader_restore: Some(false),
+            // A member that lost its store comes back with a shorter log, and does not vote until it has
+            // caught up: see `recovering`. A leader must survive it.
+            allow_log_reversion: Some(true),
             ..openraft::Config::default()
         }
     }

@@ -28,7 +28,7 @@ pub(crate) struct NotFilled {
     why: String,
 }
 
-fn not_filled(chain: &[u8], seq: u64, why: &dyn std::fmt::Display) -> NotFilled {
+pub(crate) fn not_filled(chain: &[u8], seq: u64, why: &dyn std::fmt::Display) -> NotFilled {
     NotFilled { chain: chain.escape_ascii().to_string(), seq, why: why.to_string() }
 }
 
@@ -83,7 +83,11 @@ impl<M: Machine> Core<M> {
         Ok(())
     }
 
-    async fn last_record(&self, chain: &[u8], seq: u64) -> Result<Option<Vec<u8>>, NotFilled> {
+    pub(crate) async fn last_record(
+        &self,
+        chain: &[u8],
+        seq: u64,
+    ) -> Result<Option<Vec<u8>>, NotFilled> {
         if seq == 0 {
             return Ok(None);
         }

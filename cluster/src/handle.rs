@@ -4,7 +4,9 @@
 //! else goes wrong leaves its outcome unknown. Every wait has a deadline. Must not know how the
 //! log or the journal is kept.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -70,6 +72,11 @@ pub(crate) struct Core<M: Machine> {
     pub changes: tokio::sync::Mutex<()>,
     pub clock_file: ClockFile,
     pub watch: Watch,
+    pub data_dir: PathBuf,
+    /// While the other members fill this node again.
+    pub renewing: watch::Sender<bool>,
+    /// Members whose logs have lost entries that they had acknowledged to this leader.
+    pub set_back: watch::Sender<BTreeSet<u64>>,
 }
 
 impl<M: Machine> Core<M> {
@@ -96,6 +103,20 @@ impl<M: Machine> Core<M> {
         if let Ok(Err(error)) = written {
             tracing::warn!(%error, "what the clocks say was not written down");
         }
+    }
+
+    /// Whether a client's write may be appended here: not on a store that is known to be damaged.
+    pub(crate) fn check_writable(&self) -> Result<(), Unavailable> {
+        self.check_running()?;
+        self.journal.damage.get().map_or(Ok(()), |found| Err(Unavailable::Fatal(found.fatal)))
+    }
+
+    pub(crate) fn is_renewing(&self) -> bool {
+        *self.renewing.borrow()
+    }
+
+    pub(crate) fn has_other_voters(&self) -> bool {
+        !self.voters().is_empty()
     }
 }
 
@@ -177,7 +198,7 @@ impl<M: Machine> Handle<M> {
         let mut again = false;
         let mut retry = Retry::new(&self.core);
         loop {
-            self.core.check_running().map_err(|unavailable| match unavailable {
+            self.core.check_writable().map_err(|unavailable| match unavailable {
                 _ if appended => ProposeError::OutcomeUnknown,
                 Unavailable::Fatal(fatal) => ProposeError::Fatal(fatal),
                 _ => ProposeError::ShuttingDown,
@@ -364,6 +385,9 @@ impl<M: Machine> Handle<M> {
             newest_level: core.newest_level,
             scrub: core.scrub.report(),
             removed: core.roster.known().removed.iter().copied().collect(),
+            damage: core.journal.damage.get().and_then(|f| f.damage(core.has_other_voters())),
+            renewing: core.is_renewing(),
+            set_back: core.set_back.borrow().clone(),
         }
     }
 

@@ -22,6 +22,7 @@ use crate::limits::{
     TRANSFER_MAX,
 };
 use crate::peer::wire_members::{Change, ChangeAnswer, Join, JoinAnswer, Refusal, StatusAnswer};
+use crate::store::writer::{Job, WriterHandle};
 use crate::types::{Member, TypeConfig};
 
 type Metrics = openraft::RaftMetrics<TypeConfig>;
@@ -240,6 +241,65 @@ pub(crate) async fn lead_only_when_fit<M: Machine>(
         core.step_aside().await;
         // Whoever could take over may be down at the moment.
         let _ = timeout(TRANSFER_MAX, unfit.wait_for(|unfit| !*unfit)).await;
+    }
+}
+
+/// Hands leadership over for as long as this node knows of damage in its store: it takes no write.
+pub(crate) async fn lead_only_when_whole<M: Machine>(core: Arc<Core<M>>) {
+    let mut damage = core.journal.damage.subscribe();
+    while damage.wait_for(Option::is_some).await.is_ok() {
+        core.step_aside().await;
+        let _ = timeout(TRANSFER_MAX, damage.wait_for(Option::is_none)).await;
+    }
+}
+
+/// While this node leads: notices members that have lost entries that they had acknowledged.
+pub(crate) async fn watch_logs<M: Machine>(core: Arc<Core<M>>) {
+    let mut metrics = core.raft.metrics();
+    let mut reign = (0, BTreeMap::new());
+    loop {
+        let now = metrics.borrow_and_update().clone();
+        if reign.0 != now.current_term {
+            reign = (now.current_term, BTreeMap::new());
+            core.set_back.send_replace(BTreeSet::new());
+        }
+        for (node, matched) in now.replication.into_iter().flatten() {
+            let next = matched.map_or(0, |id| id.index() + 1);
+            let before = reign.1.insert(node, next).unwrap_or(0);
+            if next < before && core.set_back.send_if_modified(|nodes| nodes.insert(node)) {
+                tracing::error!(
+                    node,
+                    acknowledged = before - 1,
+                    "a member has lost entries that it had acknowledged; unless it says that it is \
+                     being filled again, its data directory is an older copy of itself: remove the \
+                     member, and let a new one join with an empty directory"
+                );
+            }
+        }
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Keeps outside the store who else votes: whom a node can be filled from whose store is damaged.
+pub(crate) async fn note_others<M: Machine>(core: Arc<Core<M>>, writer: WriterHandle) {
+    let mut roster = core.roster.subscribe();
+    let mut noted = None;
+    loop {
+        let known = roster.borrow_and_update().clone();
+        // A node that is being filled knows less than it did.
+        let whole = !core.is_renewing() && known.is_voter(core.identity.node);
+        let others = known.membership.membership().nodes();
+        let others = others.filter(|(id, _)| known.is_voter(**id) && **id != core.identity.node);
+        let others = others.map(|(id, member)| (*id, member.address.clone())).collect::<Vec<_>>();
+        if whole && noted.as_ref() != Some(&others) {
+            noted = Some(others.clone());
+            writer.send(Job::Others(others));
+        }
+        if roster.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -27,10 +27,12 @@ use crate::leasing;
 use crate::level;
 use crate::limits::CLOCK_RECORD_EVERY;
 use crate::members;
+use crate::mending;
 use crate::open::{Beginning, Opened, Parts, open};
 use crate::peer::link::Links;
 use crate::peer::network::Network;
 use crate::readiness::{self, Watch};
+use crate::recovering;
 use crate::runtime::{JoinHandle, Worker, spawn, spawn_blocking};
 use crate::stamping::Stamping;
 use crate::store::apply::Apply;
@@ -38,6 +40,7 @@ use crate::store::archive;
 use crate::store::clock_record::BootId;
 use crate::store::identity::{self, Identity};
 use crate::store::log::Log;
+use crate::store::renewal;
 use crate::store::scrub::{Pace, Scrub};
 use crate::types::{Member, TypeConfig};
 
@@ -114,7 +117,12 @@ impl<M: Machine> Node<M> {
             fatal,
             clock_file,
             clock_record,
+            renewing,
+            others,
         } = parts;
+        // Whoever is filled again knows nobody else.
+        let others = others.into_iter().map(|(node, address)| Seed { node, address });
+        let seeds = if seeds.is_empty() && renewing { others.collect() } else { seeds };
         let shared = log.shared.clone();
         let links = front.as_ref().map(|front| front.links(identity.incarnation));
         let address = front.as_ref().map_or_else(String::new, Front::address);
@@ -127,6 +135,7 @@ impl<M: Machine> Node<M> {
                 founding: beginning == Beginning::Found,
                 address: address.clone(),
                 links: links.clone(),
+                renewing,
             },
         );
         let raft = match started.await {
@@ -183,6 +192,9 @@ impl<M: Machine> Node<M> {
             clock_file,
             watch: Watch::default(),
             changes: tokio::sync::Mutex::new(()),
+            data_dir: dir.clone(),
+            renewing: watch::Sender::new(renewing),
+            set_back: watch::Sender::default(),
         });
         let peer_address = front.as_ref().and_then(Front::listens_at);
         let server = front.map(|front| front.serve(&core, &config));
@@ -195,6 +207,12 @@ impl<M: Machine> Node<M> {
             spawn(members::lead_only_when_fit(core.clone(), unfit.subscribe())),
             spawn(readiness::watch(core.clone())),
             spawn(keep_clock(core.clone())),
+            spawn(members::lead_only_when_whole(core.clone())),
+            spawn(members::note_others(core.clone(), opened.writer())),
+            spawn(members::watch_logs(core.clone())),
+            spawn(mending::mend(core.clone())),
+            spawn(mending::check_snapshots(core.clone(), config.scrub_pause)),
+            spawn(recovering::until_filled(core.clone())),
         ];
         let leasing = leasing_task;
         Ok(Node {
@@ -266,6 +284,8 @@ struct Start {
     founding: bool,
     address: String,
     links: Option<Links>,
+    /// Whether the node has yet to catch up before it may vote.
+    renewing: bool,
 }
 
 /// Starts the engine, founding the cluster if need be.
@@ -283,6 +303,9 @@ async fn start_raft<M: Machine>(
     let raft = Raft::new(identity.node, Arc::new(settings), network, log, apply)
         .await
         .map_err(|e| consensus(&e))?;
+    if start.renewing {
+        raft.runtime_config().elect(false);
+    }
     let started = found_or_elect(&raft, identity, &config.data_dir, start).await;
     if let Err(error) = started {
         // The reason why it did not start is what counts.
@@ -320,8 +343,14 @@ async fn found_or_elect<M: Machine>(
 }
 
 async fn stop_serving_on_fatal<M: Machine>(core: Arc<Core<M>>) {
-    core.fatal.wait().await;
+    let fatal = core.fatal.wait().await;
     core.serving.store(false, Ordering::Release);
+    // The next start may find nothing wrong, where nothing but a read did.
+    if matches!(fatal, Fatal::Damaged { .. }) && core.has_other_voters() {
+        let dir = core.data_dir.clone();
+        // A failure is told there.
+        let _ = spawn_blocking(move || renewal::note(&dir, &fatal)).await;
+    }
 }
 
 /// The engine stops by itself only when it can not go on.

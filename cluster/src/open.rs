@@ -1,9 +1,12 @@
 //! Opening a data directory: everything that a node stands on is read and checked here, before
 //! anything runs.
 //!
-//! What is wrong is named, and nothing is mended. Must not know how the parts work together once
+//! What is wrong is named. What peers hold a copy of is put aside and fetched from them; nothing else
+//! is mended. Must not know how the parts work together once
 //! they run.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::Machine;
@@ -18,7 +21,8 @@ use crate::store::clock_record::{ClockFile, ClockRecord};
 use crate::store::identity::{self, Fresh, Identity};
 use crate::store::journal::JournalShared;
 use crate::store::levels;
-use crate::store::log::{Log, LogShared};
+use crate::store::log::{Log, LogShared, Outside};
+use crate::store::renewal;
 use crate::store::segments::Segments;
 use crate::store::snapshot::Snapshots;
 use crate::store::writer::{self, Job, WriterHandle};
@@ -82,6 +86,10 @@ pub(crate) struct Parts<M: Machine> {
     pub clock_file: ClockFile,
     /// What it held.
     pub clock_record: Option<ClockRecord>,
+    /// Whether the other members are filling this node again.
+    pub renewing: bool,
+    /// The other voters, as far as this node knew when it stopped.
+    pub others: Vec<(u64, String)>,
 }
 
 /// Reads and checks everything on disk.
@@ -98,51 +106,111 @@ pub(crate) fn open<M: Machine>(
     if backup::is_under_way(path) {
         return Err(StartError::RestoreUnfinished { dir: path.clone() });
     }
-    let store = Arc::new(Store::open(path, config.cache_bytes)?);
-    match assemble(config, &store, machine, beginning) {
-        Ok((parts, writer_thread)) => {
+    let io = |e: io::Error| StartError::io(path, path, "putting damaged files aside in", &e);
+    if let Some(why) = renewal::due(path).map_err(io)? {
+        renewal::begin(path, &why).map_err(io)?;
+    }
+    let ground = match Ground::read(config, &machine, beginning) {
+        Err(error @ StartError::Damaged { .. }) => {
+            if !renewal::begin(path, &error.to_string()).map_err(io)? {
+                return Err(error);
+            }
+            Ground::read(config, &machine, beginning)?
+        }
+        read => read?,
+    };
+    let renewing = renewal::under_way(path);
+    let store = ground.store.clone();
+    match assemble(path, ground, machine) {
+        Ok((mut parts, writer_thread)) => {
+            parts.renewing = renewing;
             let writer = parts.log.writer.clone();
             Ok((Opened { store, writer, writer_thread, _dir: dir }, parts))
         }
         Err(error) => {
             store.close();
+            if let StartError::Damaged { what, place, detail } = &error {
+                // The machine has seen it: the next start does without.
+                renewal::note(path, &Fatal::damaged(*what, place.clone(), detail.clone()));
+            }
             Err(error)
         }
     }
 }
 
-fn assemble<M: Machine>(
-    config: &Config,
-    store: &Arc<Store>,
-    machine: M,
-    beginning: Beginning,
-) -> Result<(Parts<M>, Worker), StartError> {
-    let path = &config.data_dir;
-    let named = |e| StartError::fatal(path, e);
-    let fatal = FatalCell::new();
-    let fresh = Fresh {
-        node: config.node_id,
-        cluster: config.cluster_id,
-        joined: beginning == Beginning::Join,
-    };
-    let identity = identity::check_or_write(path, store, fresh)?;
-    let (level, newest_level) = (levels::read(store).map_err(named)?, machine.newest_level());
-    if level > newest_level {
-        return Err(named(Fatal::LevelUnknown { level, newest: newest_level }));
+/// What is on disk, each part checked by itself.
+struct Ground {
+    store: Arc<Store>,
+    identity: Identity,
+    newest_level: u32,
+    snapshots: Snapshots,
+    log: LogShared,
+    outside: Outside,
+    journal: JournalShared,
+    fatal: FatalCell,
+}
+
+impl Ground {
+    fn read<M: Machine>(
+        config: &Config,
+        machine: &M,
+        beginning: Beginning,
+    ) -> Result<Ground, StartError> {
+        let store = Arc::new(Store::open(&config.data_dir, config.cache_bytes)?);
+        Ground::on(config, &store, machine, beginning).inspect_err(|_| store.close())
     }
-    let snapshots = Arc::new(Snapshots::open(path, identity.cluster)?);
-    let (shared, mark) = LogShared::open(path, store.clone(), fatal.clone())?;
-    let shared = Arc::new(shared);
-    let newest = snapshots.newest().and_then(|(meta, _)| meta.last_log_id);
-    check_reach(&shared, newest.as_ref()).map_err(named)?;
-    let segments = Segments::open(path)
-        .map_err(|e| StartError::io(path, &path.join("journal"), "creating", &e))?;
-    let journal = Arc::new(JournalShared::open(store.clone(), segments).map_err(named)?);
+
+    fn on<M: Machine>(
+        config: &Config,
+        store: &Arc<Store>,
+        machine: &M,
+        beginning: Beginning,
+    ) -> Result<Ground, StartError> {
+        let path = &config.data_dir;
+        let named = |e| StartError::fatal(path, e);
+        let fatal = FatalCell::new();
+        let fresh = Fresh {
+            node: config.node_id,
+            cluster: config.cluster_id,
+            joined: beginning == Beginning::Join,
+        };
+        let identity = identity::check_or_write(path, store, fresh)?;
+        let (level, newest_level) = (levels::read(store).map_err(named)?, machine.newest_level());
+        if level > newest_level {
+            return Err(named(Fatal::LevelUnknown { level, newest: newest_level }));
+        }
+        let snapshots = Snapshots::open(path, identity.cluster)?;
+        let (log, outside) = LogShared::open(path, store.clone(), fatal.clone())?;
+        let newest = snapshots.newest().and_then(|(meta, _)| meta.last_log_id);
+        check_reach(&log, newest.as_ref()).map_err(named)?;
+        if !outside.ballot.others().is_empty() {
+            // Before the machine takes it in, for it can be had from a peer.
+            snapshots.check_newest().map_err(named)?;
+        }
+        let segments = Segments::open(path)
+            .map_err(|e| StartError::io(path, &path.join("journal"), "creating", &e))?;
+        let journal = JournalShared::open(store.clone(), segments).map_err(named)?;
+        if let Some(stale) = &outside.stale {
+            journal.damage.found(stale, None);
+        }
+        let store = store.clone();
+        Ok(Ground { store, identity, newest_level, snapshots, log, outside, journal, fatal })
+    }
+}
+
+fn assemble<M: Machine>(
+    path: &Path,
+    ground: Ground,
+    machine: M,
+) -> Result<(Parts<M>, Worker), StartError> {
+    let Ground { identity, newest_level, snapshots, log, outside, journal, fatal, .. } = ground;
+    let (snapshots, shared, journal) = (Arc::new(snapshots), Arc::new(log), Arc::new(journal));
     let (clock_file, clock_record) = ClockFile::open(path)
         .map_err(|e| StartError::io(path, &path.join("clock"), "opening", &e))?;
     let progress = Arc::new(Progress::new());
     let roster = Arc::new(Roster::new());
-    let (writer, thread) = writer::spawn(shared.clone(), mark);
+    let others = outside.ballot.others().to_vec();
+    let (writer, thread) = writer::spawn(shared.clone(), outside);
     let mut apply = Apply::new(
         machine,
         journal.clone(),
@@ -155,9 +223,10 @@ fn assemble<M: Machine>(
     if let Err(e) = apply.restore_newest() {
         // It is idle, and why the restore failed is what matters.
         writer.send(Job::Stop);
-        return Err(named(e));
+        return Err(StartError::fatal(path, e));
     }
     let log = Log { shared, writer };
+    let renewing = false;
     Ok((
         Parts {
             identity,
@@ -171,6 +240,8 @@ fn assemble<M: Machine>(
             fatal,
             clock_file,
             clock_record,
+            renewing,
+            others,
         },
         thread,
     ))

@@ -89,7 +89,7 @@ impl<M: Machine> Core<M> {
     }
 
     /// The other voters, the leader first.
-    fn voters(&self) -> Vec<Target> {
+    pub(crate) fn voters(&self) -> Vec<Target> {
         let known = self.roster.known();
         let leader = self.leader_elsewhere();
         let first = leader.as_ref().map(|leader| leader.node);

@@ -135,8 +135,7 @@ impl fmt::Display for Unready {
             ),
             Unready::Damaged(what) => write!(
                 f,
-                "Stored data of this node is damaged: {what}. Check its disk, and let a new node \
-                 join in its stead, or, if there is no other, restore a backup."
+                "This node has found damage in what it keeps, and takes no write: {what}."
             ),
             Unready::Removed => f.write_str(
                 "This node was removed from the cluster for good. Stop it; to use the machine again, \
@@ -239,7 +238,12 @@ impl<M: Machine> Core<M> {
         judge(Facts {
             stopping: *self.stopping.borrow(),
             fatal: self.fatal.get(),
-            damage: self.scrub.report().damage,
+            damage: self
+                .journal
+                .damage
+                .get()
+                .and_then(|found| found.damage(self.has_other_voters()))
+                .map(|damage| damage.to_string()),
             removed: known.removed.contains(&id),
             diverged: self.leasing.refused() == Some(Reason::Diverged),
             clock,

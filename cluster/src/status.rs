@@ -1,7 +1,10 @@
 //! What a node tells about itself. Must not know how anything is done.
 
+use std::collections::BTreeSet;
+
 use openraft::ServerState;
 
+use crate::damage::Damage;
 use crate::lease::Reason;
 use crate::store::identity::{ClusterId, hex};
 use crate::store::scrub::ScrubReport;
@@ -70,6 +73,13 @@ pub struct Status {
     pub scrub: ScrubReport,
     /// The nodes that were members and are no more.
     pub removed: Vec<u64>,
+    /// Damage that it has found and that is not mended: it acknowledges no write.
+    pub damage: Option<Damage>,
+    /// Whether its store was damaged and the other members are filling it again; it does not vote.
+    pub renewing: bool,
+    /// Where it leads: members whose logs have lost entries that they had acknowledged to it. Each is
+    /// being filled again, or runs on an older copy of its data directory.
+    pub set_back: BTreeSet<u64>,
 }
 
 impl Status {

@@ -165,6 +165,11 @@ async fn a_backup_is_restored_whole_into_an_empty_directory_or_not_at_all() {
     // A second one would overwrite a node.
     assert!(matches!(restored(path, &bytes), Err(RestoreError::NotEmpty { .. })));
     start(path).await.shutdown().await.expect("stops");
+    // Nor does a marker from elsewhere let one overwrite it.
+    std::fs::write(path.join("restoring"), b"").expect("writes");
+    assert!(matches!(restored(path, &bytes), Err(RestoreError::NotEmpty { .. })));
+    std::fs::remove_file(path.join("restoring")).expect("removes");
+    start(path).await.shutdown().await.expect("stops");
 }
 
 async fn try_start(dir: &Path) -> Result<Node<Counter>, StartError> {

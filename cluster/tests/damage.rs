@@ -3,13 +3,16 @@
 mod support;
 mod toy;
 
-use authrai_cluster::{Config, Fatal, JournalError, StartError, What};
+use authrai_cluster::{Config, Fatal, JournalError, ProposeError, Remedy, StartError, What};
 use support::{
-    copy_dir, flip_last_byte, nth_key, propose, snapshot_files, start, tamper, try_start, until,
+    DEADLINE, copy_dir, flip_last_byte, nth_key, propose, snapshot_files, start, tamper, try_start,
+    until,
 };
 
+use toy::add;
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_snapshot_or_identity_is_named_and_says_what_to_do() {
+async fn a_damaged_snapshot_is_named_and_says_what_to_do_and_an_identity_is_put_back() {
     let dir = tempfile::tempdir().expect("a directory");
     let config = Config { log_keep_entries: 0, ..Config::new(dir.path()) };
     let node = try_start(config.clone(), 0).await.expect("starts");
@@ -22,16 +25,21 @@ async fn a_damaged_snapshot_or_identity_is_named_and_says_what_to_do() {
     node.shutdown().await.expect("stops");
     let snapshot = snapshot_files(dir.path()).remove(0);
     let damaged = |what| move |got: &Result<(), StartError>| matches!(got, Err(StartError::Damaged { what: found, .. }) if *found == what);
-    for (path, what) in
-        [(snapshot.clone(), What::Snapshot), (dir.path().join("identity"), What::Identity)]
-    {
+    for path in [snapshot.clone(), dir.path().join("identity")] {
         let good = std::fs::read(&path).expect("reads");
         let mut bad = good.clone();
         let last = bad.len() - 1;
         bad[last / 2] ^= 1;
         std::fs::write(&path, bad).expect("writes");
+        if path != snapshot {
+            // The store has a copy of it.
+            let node = try_start(config.clone(), 0).await.expect("starts");
+            node.shutdown().await.expect("stops");
+            assert_eq!(std::fs::read(&path).expect("reads"), good);
+            continue;
+        }
         let got = try_start(config.clone(), 0).await.map(|_| ());
-        assert!(damaged(what)(&got), "{got:?}");
+        assert!(damaged(What::Snapshot)(&got), "{got:?}");
         let said = got.expect_err("damaged").to_string();
         assert!(said.contains(&*path.to_string_lossy()) && said.contains("backup"), "{said}");
         std::fs::write(&path, good).expect("writes");
@@ -174,8 +182,9 @@ async fn stopped_with(config: &Config, total: u64) {
     node.shutdown().await.expect("stops");
 }
 
-/// Starts a node on damage in the first block, finds it, and writes record `next`.
-async fn finds_damage(config: Config, next: u64) {
+/// Starts a node on damage in the first block, which is the only one that holds it: it finds it, says
+/// what to do, goes on reading, and takes no write.
+async fn finds_damage(config: Config, head: u64) {
     let node = try_start(config, 0).await.expect("starts");
     let handle = node.handle();
     let read = handle.journal().read(b"\x01", 1, 4096, 1 << 20);
@@ -184,7 +193,14 @@ async fn finds_damage(config: Config, next: u64) {
     until("the check is through", || handle.status().scrub.passes > 0).await;
     let damage = handle.status().scrub.damage.expect("found");
     assert!(damage.contains(&format!("record {seq}:")), "{damage}");
-    assert_eq!(propose(&handle, 1, 10_000).await, next);
+    let known = handle.status().damage.expect("it says so");
+    assert_eq!((known.what, known.remedy), (What::Journal, Remedy::Backup));
+    assert!(known.to_string().contains("restore a backup"), "{known}");
+    let refused = handle.propose(add(1, 10_000), DEADLINE).await;
+    let damaged = |e: &ProposeError| matches!(e, ProposeError::Fatal(Fatal::Damaged { .. }));
+    assert!(refused.as_ref().is_err_and(damaged), "{refused:?}");
+    assert_eq!(handle.journal().head(b"\x01"), head);
+    until("it still answers", || handle.may_serve()).await;
     node.shutdown().await.expect("stops");
 }
 
@@ -195,7 +211,7 @@ async fn a_damaged_sealed_row_is_found_by_readers_and_by_the_background_check() 
     // More than a block, so that the first rows are sealed.
     stopped_with(&config, 4_500).await;
     tamper(dir.path(), "journal", |t| flip_last_byte(t, &nth_key(t, b'r', 0)));
-    finds_damage(config, 4_501).await;
+    finds_damage(config, 4_500).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,7 +227,7 @@ async fn a_damaged_segment_is_found_by_readers_and_by_the_background_check() {
     let mut bytes = std::fs::read(&segment).expect("reads");
     bytes[20] ^= 1;
     std::fs::write(&segment, bytes).expect("writes");
-    finds_damage(config, 8_501).await;
+    finds_damage(config, 8_500).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,4 +239,35 @@ async fn a_machine_that_has_forked_does_not_start() {
     let got = try_start(Config::new(dir.path()), 1).await.map(|_| ());
     let rewritten = Fatal::JournalRewritten { chain: "\\x01".into(), seq: 1 };
     assert_eq!(got, Err(StartError::Fatal(rewritten)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_that_is_missing_or_of_an_older_copy_is_named() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("mark");
+    let mut older = None;
+    for round in 0..3 {
+        let node = start(dir.path()).await;
+        for id in 0..10 {
+            propose(&node.handle(), 1, 10 * round + id).await;
+        }
+        assert_eq!(node.handle().status().damage, None);
+        node.shutdown().await.expect("stops");
+        older.get_or_insert_with(|| std::fs::read(&path).expect("reads"));
+    }
+    for older in [None, older] {
+        match older {
+            Some(bytes) => std::fs::write(&path, bytes).expect("writes"),
+            None => std::fs::remove_file(&path).expect("removes"),
+        }
+        for _ in 0..2 {
+            let node = start(dir.path()).await;
+            let handle = node.handle();
+            let damage = handle.status().damage.expect("found");
+            assert_eq!((damage.what, damage.remedy), (What::Mark, Remedy::Backup), "{damage}");
+            assert!(handle.propose(add(1, 1_000), DEADLINE).await.is_err());
+            assert_eq!(handle.journal().head(b"\x01"), 30);
+            node.shutdown().await.expect("stops");
+        }
+    }
 }

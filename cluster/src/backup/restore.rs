@@ -31,7 +31,10 @@ use crate::{Machine, Stamp, wall_clock};
 /// There while a restore is under way.
 const MARKER: &str = "restoring";
 /// What a node keeps in its directory: see [`crate::store`].
-const OWN: [&str; 5] = ["identity", "mark", "store", "journal", "snapshots"];
+const OWN: [&str; 9] =
+    ["identity", "mark", "store", "journal", "snapshots", RUN, "renewing", "renew", "damaged"];
+/// What a node has in its directory as soon as it runs, and a restore never makes.
+const RUN: &str = "ballot";
 
 /// Why nothing was restored.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +103,9 @@ pub fn restore<M: Machine>(
     };
     let _lock = DataDir::lock(dir)?;
     let io = |e: io::Error| StartError::io(dir, &dir.join(MARKER), "marking", &e);
-    if is_under_way(dir) {
+    // Whatever the marker says: where a node has run, it was not an interrupted restore that left this.
+    let interrupted = is_under_way(dir) && !dir.join(RUN).exists();
+    if interrupted {
         clear(dir).map_err(io)?;
     } else if OWN.iter().any(|name| dir.join(name).exists()) {
         return Err(RestoreError::NotEmpty { dir: dir.clone() });

@@ -144,7 +144,7 @@ pub(crate) fn copy(
 ) -> Result<Batch, Fatal> {
     let rows = rows(trees);
     let [from, end] = [block, block + 1].map(|b| keys::journal_row(chain, first_of(b)));
-    let mut draft = segments.create(chain, block)?;
+    let mut draft = segments.create(chain, block, "draft.tmp")?;
     let mut batch = Batch::default();
     for row in rows.from(&from, &end) {
         let (key, row) = row?;

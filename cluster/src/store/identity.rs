@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Store, disk, keys};
+use super::{Store, disk, keys, renewal};
 use crate::codec;
 use crate::error::{Fatal, StartError, What};
 use crate::types::Incarnation;
@@ -67,6 +67,16 @@ pub(crate) fn exists(data_dir: &Path) -> bool {
     disk::exists(&data_dir.join("identity"))
 }
 
+/// The identity in the file of `data_dir`, if there is one.
+pub(crate) fn read_file(data_dir: &Path) -> Result<Option<Identity>, Fatal> {
+    let path = data_dir.join("identity");
+    match disk::read(&path) {
+        Ok(bytes) => decode(&path.display().to_string(), &bytes).map(Some),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Fatal::disk(format!("reading {}", path.display()), &e)),
+    }
+}
+
 /// Reads the identity of `data_dir`, or writes a fresh one for `node`, and checks it against the
 /// store and against who is asked for.
 pub(crate) fn check_or_write(
@@ -76,7 +86,6 @@ pub(crate) fn check_or_write(
 ) -> Result<Identity, StartError> {
     let Fresh { node, cluster, joined } = fresh;
     let path = data_dir.join("identity");
-    let place = path.display().to_string();
     let fatal = |e| StartError::fatal(data_dir, e);
     let in_store = store
         .with(|trees| {
@@ -86,10 +95,13 @@ pub(crate) fn check_or_write(
         .map(|bytes| decode("the store", &bytes))
         .transpose()
         .map_err(fatal)?;
-    let in_file = match disk::read(&path) {
-        Ok(bytes) => Some(decode(&place, &bytes).map_err(fatal)?),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-        Err(e) => return Err(StartError::io(data_dir, &path, "reading", &e)),
+    let in_file = match read_file(data_dir) {
+        // It is written again from the store.
+        Err(error @ Fatal::Damaged { .. }) if in_store.is_some() => {
+            tracing::warn!(%error, "the identity is put back from the store");
+            None
+        }
+        read => read.map_err(fatal)?,
     };
     let identity = match (in_store, in_file) {
         (Some(a), Some(b)) if a != b => {
@@ -98,6 +110,11 @@ pub(crate) fn check_or_write(
                 found: hex(&a.cluster),
                 expected: hex(&b.cluster),
             });
+        }
+        // The store of a node that is being filled again begins empty.
+        (None, Some(identity)) if renewal::under_way(data_dir) => {
+            write(data_dir, &path, store, &identity)?;
+            identity
         }
         // The store is written first, so a file without it means that the store is gone.
         (None, Some(_)) => {

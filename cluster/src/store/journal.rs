@@ -25,6 +25,7 @@ use super::segments::Segments;
 use super::stripe::Rows;
 use super::{Store, Trees, keys};
 use crate::Record;
+use crate::damage::DamageCell;
 use crate::error::{Fatal, JournalError, What};
 use crate::limits::{
     CHAIN_KEY_MAX_BYTES, JOURNAL_READ_MAX_RECORDS, JOURNAL_ROW_MAX_BYTES, JOURNAL_SEQS_MAX,
@@ -49,6 +50,8 @@ pub(crate) struct JournalShared {
     archived: RwLock<Archived>,
     /// Rings when a block is complete.
     pub bell: Bell,
+    /// Where damage is told of that reads and the background check find.
+    pub damage: DamageCell,
 }
 
 pub(crate) type Archived = BTreeMap<Vec<u8>, u64>;
@@ -76,7 +79,8 @@ impl JournalShared {
             Ok(())
         })?;
         let (chains, archived) = (RwLock::new(chains), RwLock::new(archived));
-        Ok(JournalShared { store, segments, chains, archived, bell: Bell::default() })
+        let (bell, damage) = (Bell::default(), DamageCell::new());
+        Ok(JournalShared { store, segments, chains, archived, bell, damage })
     }
 
     fn archived(&self) -> RwLockReadGuard<'_, Archived> {
@@ -106,6 +110,22 @@ impl JournalShared {
             archived.insert(chain.to_vec(), block + 1);
             Ok(())
         })
+    }
+
+    /// Puts a segment with `records` in the place of that of `block`, which is damaged.
+    pub(crate) fn replace_block(
+        &self,
+        chain: &[u8],
+        block: u64,
+        records: Vec<Record>,
+    ) -> Result<(), Fatal> {
+        let mut draft = self.segments.create(chain, block, "mended.tmp")?;
+        for record in records {
+            check_limits(&record)?;
+            let stored = StoredRecord { tags: record.tags, bytes: record.bytes };
+            draft.push(record.seq, &encode_record(chain, record.seq, &stored)?)?;
+        }
+        draft.finish()
     }
 
     /// Visits the records `from..=last` of `chain`, checking each, until `visit` has enough.
@@ -258,8 +278,16 @@ impl JournalShared {
         let scanned =
             self.store.with(|trees| Ok(self.scan(trees, &archived, chain, from, head, visit)));
         match scanned {
-            Err(fatal) => Err(JournalError::at(chain, from, fatal)),
-            Ok(Err(unread)) => Err(JournalError::at(chain, unread.seq, unread.fatal)),
+            Err(fatal) => {
+                self.damage.found(&fatal, None);
+                Err(JournalError::at(chain, from, fatal))
+            }
+            Ok(Err(unread)) => {
+                let block = block_of(unread.seq);
+                let sealed = archived.get(chain).is_some_and(|archived| block < *archived);
+                self.damage.found(&unread.fatal, sealed.then(|| (chain.to_vec(), block)));
+                Err(JournalError::at(chain, unread.seq, unread.fatal))
+            }
             Ok(Ok(())) => Ok(records),
         }
     }
@@ -283,7 +311,10 @@ impl JournalShared {
                 let rows = Rows { tree: &trees.journal, what: What::Postings };
                 f(&Lists { rows, chain, tag }, &state.open, state.head)
             })
-            .map_err(|fatal| JournalError::at(chain, 0, fatal))
+            .map_err(|fatal| {
+                self.damage.found(&fatal, None);
+                JournalError::at(chain, 0, fatal)
+            })
     }
 
     /// For the background check: runs `f` on the journal's tree, the segments, and how many there

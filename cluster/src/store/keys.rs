@@ -14,6 +14,8 @@ pub(crate) const VOTE: &[u8] = b"vote";
 pub(crate) const COMMITTED: &[u8] = b"committed";
 /// In tree `meta`: the level that the machine was raised to.
 pub(crate) const LEVEL: &[u8] = b"level";
+/// In tree `meta`: what the file of the mark holds at least.
+pub(crate) const MARKED: &[u8] = b"marked";
 /// In tree `meta`: node and cluster.
 pub(crate) const IDENTITY: &[u8] = b"identity";
 /// In tree `journal`: rows of records.

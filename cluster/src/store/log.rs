@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{EntryPayload, OptionalSend, RaftLogReader};
 
+use super::ballot::Ballot;
 use super::log_rows::{check_follows, decode_row, read_rows};
 use super::mark::Mark;
 use super::stripe::Rows;
@@ -34,6 +35,16 @@ pub(crate) struct LogShared {
     pub fatal: FatalCell,
     state: Mutex<State>,
     last_index: AtomicU64,
+}
+
+/// What is kept of the log outside the store.
+pub(crate) struct Outside {
+    pub mark: Mark,
+    pub ballot: Ballot,
+    /// What the store knows that the mark says at least.
+    pub known: u64,
+    /// That it does not.
+    pub stale: Option<Fatal>,
 }
 
 struct State {
@@ -85,13 +96,24 @@ impl LogShared {
         data_dir: &Path,
         store: Arc<Store>,
         fatal: FatalCell,
-    ) -> Result<(LogShared, Mark), StartError> {
-        let mark = Mark::open(data_dir)?;
-        let state = store
+    ) -> Result<(LogShared, Outside), StartError> {
+        let mut mark = Mark::open(data_dir)?;
+        let mut state = store
             .with(|trees| read_state(trees, mark.next()))
             .map_err(|e| StartError::fatal(data_dir, e))?;
+        let (ballot, vote) = Ballot::open(data_dir, state.vote)?;
+        state.vote = vote;
+        let known = store.with(read_marked).map_err(|e| StartError::fatal(data_dir, e))?;
+        let stale = match mark.check(known) {
+            // Whoever votes alone can have it from nobody, and the log may well be whole.
+            Err(fatal) if ballot.others().is_empty() => Some(fatal),
+            checked => checked.map(|()| None).map_err(|e| StartError::fatal(data_dir, e))?,
+        };
         let last_index = AtomicU64::new(state.last.map_or(0, |id| id.index()));
-        Ok((LogShared { store, fatal, state: Mutex::new(state), last_index }, mark))
+        Ok((
+            LogShared { store, fatal, state: Mutex::new(state), last_index },
+            Outside { mark, ballot, known, stale },
+        ))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -193,6 +215,15 @@ fn read_state(trees: &super::Trees, synced: u64) -> Result<State, Fatal> {
         return Err(Fatal::damaged(What::Log, place, detail));
     }
     Ok(state)
+}
+
+/// What the mark's file is known to hold at least.
+fn read_marked(trees: &super::Trees) -> Result<u64, Fatal> {
+    let bytes = trees.meta.get(keys::MARKED);
+    let bytes = bytes.map_err(|e| Fatal::sled(What::Mark, "reading a mark", e))?;
+    bytes.map_or(Ok(0), |bytes| {
+        stored::decode_index(&bytes).map_err(|e| Fatal::codec(What::Mark, "the store", e))
+    })
 }
 
 fn read_marks(trees: &super::Trees) -> Result<State, Fatal> {

@@ -4,6 +4,7 @@
 //! data dir/  lock        held while a process runs on the directory
 //!            identity    which node of which cluster this is
 //!            mark        how far the log is known to be synced
+//!            ballot      a second copy of the vote
 //!            store/      sled: the trees `log`, `journal`, `meta`
 //!            journal/    complete blocks of the journal, one file each
 //!            snapshots/  whole states, one file each
@@ -14,6 +15,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod archive;
+pub(crate) mod ballot;
 pub(crate) mod clock_record;
 pub(crate) mod cut_short;
 pub(crate) mod digest;
@@ -28,6 +30,7 @@ mod log_rows;
 pub(crate) mod mark;
 pub(crate) mod os;
 pub(crate) mod postings;
+pub(crate) mod renewal;
 pub(crate) mod scrub;
 pub(crate) mod segments;
 pub(crate) mod snapshot;

@@ -14,6 +14,7 @@ use super::postings::{block_of, first_of};
 use super::segments::Segments;
 use super::stripe::Rows;
 use super::{frame, keys, postings};
+use crate::damage::Block;
 use crate::error::Fatal;
 use crate::runtime::Worker;
 
@@ -79,6 +80,11 @@ impl Scrub {
         self.0.state().0.clone()
     }
 
+    /// What was reported is whole again.
+    pub(crate) fn mended(&self) {
+        self.0.state().0.damage = None;
+    }
+
     pub(crate) fn stop(&self) {
         self.0.state().1 = true;
         self.0.stop.notify_all();
@@ -95,6 +101,9 @@ fn run(journal: &Weak<JournalShared>, pace: Pace, shared: &Shared) {
         let Ok(step) = walked else {
             return;
         };
+        if let Some(fatal) = &step.damage {
+            journal.damage.found(fatal, step.block.clone());
+        }
         drop(journal);
         shared.state().0.rows += step.rows;
         if let Some(fatal) = &step.damage {
@@ -126,6 +135,8 @@ struct Step {
     bytes: u64,
     rows: u64,
     damage: Option<Fatal>,
+    /// Where it is, if it is in a segment.
+    block: Option<Block>,
     ended: bool,
 }
 
@@ -151,7 +162,10 @@ impl Walk {
             };
             let block = block_of(next);
             if let Err(fatal) = check_segment(segments, &chain, &mut next, &mut step) {
-                step.damage.get_or_insert(fatal);
+                if step.damage.is_none() {
+                    step.block = Some((chain.clone(), block));
+                    step.damage = Some(fatal);
+                }
                 next = first_of(block + 1);
             }
             self.segment = Some((chain, next));

@@ -64,9 +64,14 @@ impl Segments {
         self.dir.join(format!("{chain}-{block:016x}"))
     }
 
-    /// Begins the segment of `block`. There is one writer at a time.
-    pub(crate) fn create<'a>(&self, chain: &'a [u8], block: u64) -> Result<Draft<'a>, Fatal> {
-        let temp = self.dir.join("draft.tmp");
+    /// Begins the segment of `block` under the name `temp`, which has one writer at a time.
+    pub(crate) fn create<'a>(
+        &self,
+        chain: &'a [u8],
+        block: u64,
+        temp: &str,
+    ) -> Result<Draft<'a>, Fatal> {
+        let temp = self.dir.join(temp);
         let file = File::create(&temp).map_err(|e| failed("creating", &temp, &e))?;
         let index = Index { rows: Vec::new(), end: 0 };
         let path = self.path(chain, block);

@@ -130,6 +130,12 @@ impl Snapshots {
         Ok(Some((meta.clone(), path.clone(), file)))
     }
 
+    /// Reads the newest snapshot through, checking all of it.
+    pub(crate) fn check_newest(&self) -> Result<(), Fatal> {
+        let Some((_, path, mut file)) = self.read()? else { return Ok(()) };
+        check(&mut file).map_err(|e| file_error(&path, "checking", &e))
+    }
+
     /// Writes a snapshot under a temporary name.
     fn write<M: Machine>(
         &self,
@@ -210,6 +216,12 @@ impl Snapshots {
         }
         Ok(())
     }
+}
+
+/// Reads a snapshot through, checking all of it.
+pub(crate) fn check(file: &mut File) -> io::Result<()> {
+    file.rewind()?;
+    Reader::new(BufReader::new(file))?.finish()
 }
 
 /// What the engine knows of a snapshot, from its header.

@@ -192,6 +192,14 @@ pub(crate) fn decode_vote(bytes: &[u8]) -> Result<types::Vote, CodecError> {
     codec::decode(VERSION, bytes).map(StoredVote::vote)
 }
 
+pub(crate) fn encode_index(index: u64) -> Result<Vec<u8>, CodecError> {
+    codec::encode(VERSION, &index)
+}
+
+pub(crate) fn decode_index(bytes: &[u8]) -> Result<u64, CodecError> {
+    codec::decode(VERSION, bytes)
+}
+
 pub(crate) fn encode_log_id(id: Option<&types::LogId>) -> Result<Vec<u8>, CodecError> {
     codec::encode(VERSION, &id.map(StoredLogId::from))
 }

@@ -23,9 +23,9 @@ pub(crate) fn open(dir: &Path) -> (Log, Apply<Counter>, Arc<Store>) {
     let fatal = FatalCell::new();
     let store = Arc::new(Store::open(dir, 64 << 20).expect("opens"));
     let snapshots = Arc::new(Snapshots::open(dir, [1; 16]).expect("opens"));
-    let (shared, mark) = LogShared::open(dir, store.clone(), fatal.clone()).expect("opens");
+    let (shared, outside) = LogShared::open(dir, store.clone(), fatal.clone()).expect("opens");
     let shared = Arc::new(shared);
-    let (writer, _) = writer::spawn(shared.clone(), mark);
+    let (writer, _) = writer::spawn(shared.clone(), outside);
     let segments = Segments::open(dir).expect("opens");
     let journal = Arc::new(JournalShared::open(store.clone(), segments).expect("opens"));
     let mut apply = Apply::new(

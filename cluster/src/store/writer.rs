@@ -15,8 +15,9 @@ use openraft::storage::IOFlushed;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
+use super::ballot::Ballot;
 use super::disk::Batch;
-use super::log::LogShared;
+use super::log::{LogShared, Outside};
 use super::mark::Mark;
 use super::stripe::Rows;
 use super::{frame, keys, log_rows, panic_message, stored};
@@ -44,6 +45,8 @@ pub(crate) enum Job {
         from: u64,
         done: Done,
     },
+    /// The other voters, and where they are reached.
+    Others(Vec<(u64, String)>),
     Purge {
         upto: LogId,
         done: Done,
@@ -76,9 +79,10 @@ impl WriterHandle {
 }
 
 /// Starts the writer of `log`.
-pub(crate) fn spawn(log: Arc<LogShared>, mark: Mark) -> (WriterHandle, Worker) {
+pub(crate) fn spawn(log: Arc<LogShared>, outside: Outside) -> (WriterHandle, Worker) {
     let (sender, queue) = unbounded_channel();
-    let writer = Writer { log, mark, broken: None };
+    let Outside { mark, ballot, known, .. } = outside;
+    let writer = Writer { log, mark, ballot, known, kept: false, broken: None };
     #[cfg(test)]
     if crate::sim::runs() {
         let task = crate::runtime::spawn(writer.run_simulated(queue));
@@ -90,6 +94,11 @@ pub(crate) fn spawn(log: Arc<LogShared>, mark: Mark) -> (WriterHandle, Worker) {
 struct Writer {
     log: Arc<LogShared>,
     mark: Mark,
+    ballot: Ballot,
+    /// What the store knows that the mark says at least.
+    known: u64,
+    /// Whether it was told in this run.
+    kept: bool,
     broken: Option<Fatal>,
 }
 
@@ -133,7 +142,7 @@ impl Writer {
     /// The store underneath panics on some errors of the disk.
     fn write_guarded(&mut self, jobs: &[Job]) -> Result<(), Fatal> {
         catch_unwind(AssertUnwindSafe(|| self.write(jobs))).unwrap_or_else(|panic| {
-            Err(Fatal::damaged(What::Store, "a write", panic_message(&*panic)))
+            Err(Fatal::disk("writing to the store", &std::io::Error::other(panic_message(&*panic))))
         })
     }
 
@@ -160,7 +169,11 @@ impl Writer {
             needs_sync = true;
             next = self.append(&mut appended)?.or(next);
             match job {
-                Job::Vote { vote, .. } => self.put_meta(keys::VOTE, stored::encode_vote(vote))?,
+                Job::Vote { vote, .. } => {
+                    self.ballot.keep_vote(vote)?;
+                    self.put_meta(keys::VOTE, stored::encode_vote(vote))?;
+                }
+                Job::Others(others) => self.ballot.keep_others(others.clone())?,
                 Job::Truncate { from, .. } => {
                     self.truncate(*from)?;
                     next = None;
@@ -174,11 +187,23 @@ impl Writer {
             self.put_meta(keys::COMMITTED, stored::encode_log_id(id.as_ref()))?;
         }
         if needs_sync {
+            if !std::mem::replace(&mut self.kept, true) {
+                self.keep_mark()?;
+            }
             self.log.store.sync()?;
         }
         if let Some(next) = next {
             self.mark.advance(next)?;
             self.log.persisted(next);
+        }
+        Ok(())
+    }
+
+    /// Once in a run, and at each purge, the store is told what the mark says.
+    fn keep_mark(&mut self) -> Result<(), Fatal> {
+        if let Some(known) = self.mark.keep()? {
+            self.put_meta(keys::MARKED, stored::encode_index(known))?;
+            self.known = known;
         }
         Ok(())
     }
@@ -198,6 +223,12 @@ impl Writer {
 
     /// Removes the entries from `from` on; a row that `from` falls into is written anew.
     fn truncate(&mut self, from: u64) -> Result<(), Fatal> {
+        if from < self.known {
+            // Before the mark goes back, or a crash in between would make it look too old.
+            self.put_meta(keys::MARKED, stored::encode_index(from))?;
+            self.log.store.sync()?;
+            self.known = from;
+        }
         self.mark.retreat(from)?;
         let batch = self.log.store.with(|trees| {
             let rows = Rows { tree: &trees.log, what: What::Log };
@@ -220,7 +251,8 @@ impl Writer {
 
     /// Removes the rows that end at `upto` or below, and remembers `upto` in the same batch. What
     /// remains below it of the row that `upto` falls into is not read any more.
-    fn purge(&self, upto: &LogId) -> Result<(), Fatal> {
+    fn purge(&mut self, upto: &LogId) -> Result<(), Fatal> {
+        self.keep_mark()?;
         // What a purge takes away is what the journal's rows could be made from again.
         self.log.store.sync()?;
         let batch = self.log.store.with(|trees| {
@@ -294,6 +326,6 @@ fn answer(job: Job, result: &Result<(), Fatal>) {
             // Whoever asked may have been cancelled; the job is done all the same.
             let _ = done.send(result.clone());
         }
-        Job::Committed(_) | Job::Stop => {}
+        Job::Committed(_) | Job::Others(_) | Job::Stop => {}
     }
 }

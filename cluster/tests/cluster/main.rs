@@ -7,6 +7,7 @@
 mod backups;
 mod certs;
 mod clocks;
+mod damaged;
 mod harness;
 mod learners;
 mod life;

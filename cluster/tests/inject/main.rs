@@ -20,7 +20,7 @@ use run::{HOWS, How, Tried, run};
 use scenario::{Scenario, check};
 
 /// Calls that are tried for each way in which one can go wrong, if not all are.
-const SAMPLE: u64 = 10;
+const SAMPLE: u64 = 6;
 /// Nodes that run at a time: most of the time they wait for the disk.
 const AT_A_TIME: usize = 4;
 
