@@ -13,7 +13,7 @@ pub mod codec;
 pub mod config;
 pub mod dns;
 pub mod domain;
-pub mod gate;
+pub mod fair;
 pub mod handover;
 pub mod limits;
 pub mod machine;

@@ -24,8 +24,16 @@ pub const REQUEST_TIMEOUT_S: u64 = 30;
 pub const HEADER_READ_TIMEOUT_S: u64 = 10;
 /// How long a request's body may take to arrive.
 pub const BODY_TIMEOUT_S: u64 = 15;
-/// Requests on one node that wait for a round to the leader; one more is a 503.
+/// Requests with a key on one node that wait for a round to the leader or for an index of the log;
+/// one more is a 503. As many again without a key.
 pub const ROUND_WAITERS_MAX: usize = 4_096;
+/// The same, of one organisation; one more is a 429.
+pub const ROUND_WAITERS_PER_ORGANIZATION_MAX: usize = 1_024;
+/// Requests that a node without a vote has passed on and that are not answered yet; one more is a
+/// 503. As many again without a key.
+pub const RELAYED_MAX: usize = 512;
+/// The same, of one organisation, or of one network without a key; one more is a 429.
+pub const RELAYED_PER_ASKER_MAX: usize = 128;
 /// How long a command may wait for its commit before the client gets a 503.
 pub const PROPOSAL_DEADLINE_MS: u64 = 10_000;
 /// Largest number of a node.
@@ -34,6 +42,13 @@ pub const NODE_ID_MAX: u64 = 1_000_000;
 pub const MEMBER_CHANGE_DEADLINE_MS: u64 = 15_000;
 /// Commands under way on one node; one more is a 503.
 pub const COMMANDS_IN_FLIGHT_MAX: usize = 8_192;
+/// Commands of one organisation under way on one node; one more is a 429.
+pub const COMMANDS_IN_FLIGHT_PER_ORGANIZATION_MAX: usize = 2_048;
+/// Commands that one node has proposed and that are not committed yet; the others wait their turn.
+pub const COMMANDS_AT_THE_LOG_MAX: usize = 4_096;
+/// Commands of one organisation that one node has proposed and that are not committed yet: so many
+/// of them, at most, are in the log before the next command of another organisation.
+pub const COMMANDS_AT_THE_LOG_PER_ORGANIZATION_MAX: usize = 512;
 /// API keys whose last use is remembered between two reports of it.
 pub const KEY_USES_REMEMBERED_MAX: usize = 10_000;
 /// Largest answer that is brought back to a node without a vote, which passed the request on.
@@ -118,6 +133,8 @@ pub const AUDIT_VERIFY_TURN_RECORDS: u64 = 16_384;
 pub const AUDIT_READERS_MAX: usize = 4;
 /// Audit requests of a node that wait for a thread to read with.
 pub const AUDIT_WAITING_MAX: usize = 256;
+/// The same, of one organisation.
+pub const AUDIT_WAITING_PER_ORGANIZATION_MAX: usize = 64;
 /// Exports and checks of whole chains in progress on a node.
 pub const AUDIT_EXPORTS_MAX: usize = 32;
 /// Exports and checks of whole chains that one organisation has in progress on a node.
@@ -200,8 +217,14 @@ pub const DECLINED_MEMORY_S: u64 = 30;
 pub const VERDICT_AGE_MAX_MS: u64 = 5_000;
 /// Token requests of a node that wait to be judged by policies, or are being judged.
 pub const JUDGEMENTS_WAITING_MAX: usize = 4_096;
-/// Threads of a node that evaluate policies at the same time.
+/// The same, of one organisation.
+pub const JUDGEMENTS_WAITING_PER_ORGANIZATION_MAX: usize = 1_024;
+/// Threads of a node that evaluate policies at the same time, where it has as many cores.
 pub const POLICY_THREADS_MAX: usize = 4;
+/// The same, where it has fewer cores: one organisation has half of them, so there are two.
+pub const POLICY_THREADS_MIN: usize = 2;
+/// Steps of policies that count as one turn at a thread, in the order in which turns are given.
+pub const POLICY_STEPS_A_TURN: u64 = 1_000;
 /// Tenants whose compiled policies a node keeps.
 pub const POLICY_SETS_KEPT_MAX: usize = 1_000;
 /// How often a token request is judged again when what it was judged by has changed.
@@ -250,6 +273,8 @@ pub const WEBHOOK_ATTEMPTS_OF_A_KIND_MAX: usize = 12;
 pub const WEBHOOK_ATTEMPTS_MAX: usize = 512;
 /// The same, at endpoints that fail or are slow: they wait for each other, and nobody for them.
 pub const WEBHOOK_STRUGGLING_ATTEMPTS_MAX: usize = 256;
+/// Part of either that one organisation can have: a half.
+pub const WEBHOOK_ATTEMPTS_SHARE: usize = 2;
 /// How long an endpoint may take before it counts as slow.
 pub const WEBHOOK_SLOW_MS: u32 = 1_000;
 /// Outcomes in one command.
@@ -276,6 +301,8 @@ pub const WEBHOOK_NUDGE_MS: u64 = 20;
 pub const WEBHOOK_DRAIN_MS: u64 = 5_000;
 /// Test deliveries of a node at the same time; one more is a 503.
 pub const WEBHOOK_TESTS_MAX: usize = 64;
+/// Test deliveries of one organisation on a node at the same time; one more is a 429.
+pub const WEBHOOK_TESTS_PER_ORGANIZATION_MAX: usize = 8;
 /// Most steps of the schedule of retries.
 pub const WEBHOOK_RETRY_STEPS_MAX: usize = 32;
 /// Longest step of the schedule of retries: 30 days.

@@ -208,7 +208,8 @@ impl Server {
             webhooks: supervisor.webhooks.clone(),
             domains: supervisor.domains.clone(),
             issuer,
-            rounds: Arc::new(api::ReadRounds::new(limits::ROUND_WAITERS_MAX)),
+            rounds: Arc::new(api::ReadRounds::default()),
+            relaying: api::Relaying::default(),
             stopping: stopping.clone(),
             key_rates: Arc::new(api::KeyRates::default()),
             address_rates: api::AddressRates::new(config.rate_limits.verify_per_address)

@@ -152,7 +152,7 @@ async fn create_api_key(
 
 /// A fresh node may need a moment until it leads itself.
 async fn propose(proposals: &Proposals, action: Action) -> Result<Outcome, CommandError> {
-    let call = Call::new(Actor::Setup(()), format!("setup-{:032x}", mint::ulid()));
+    let call = Call::new(Actor::Setup(()), OrgId::SYSTEM, format!("setup-{:032x}", mint::ulid()));
     let proposal = proposals.propose(call, action);
     match tokio::time::timeout(READY_WITHIN, proposal).await {
         Ok(done) => done.map(|done| done.value),

@@ -225,7 +225,7 @@ impl Agents {
     }
 
     async fn ask(&self, call: Call, request: Request) -> Answer {
-        let permit = self.proposals.admit()?;
+        let permit = self.proposals.admit(call.org)?;
         self.slot.call(|reply| Message { permit, call, request, reply }).await?
     }
 }

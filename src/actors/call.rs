@@ -3,7 +3,8 @@
 use authrai_cluster::ProposeError;
 
 use crate::{
-    domain::{Actor, Hash, Refusal},
+    domain::{Actor, Hash, OrgId, Refusal},
+    fair::Full,
     mint,
     secrets::ReplayKey,
 };
@@ -13,6 +14,9 @@ use crate::{
 pub struct Call {
     /// On whose authority.
     pub actor: Actor,
+    /// Of whose share of the node it takes: the caller's organisation; that of the system for
+    /// operators and for the nodes themselves.
+    pub org: OrgId,
     /// The `X-Request-Id`, for the audit log.
     pub request_id: String,
     /// Set where the request is to be carried out once, however often it is sent.
@@ -21,13 +25,14 @@ pub struct Call {
 
 impl Call {
     /// A call that is carried out as often as it is made.
-    pub fn new(actor: Actor, request_id: String) -> Self {
-        Self { actor, request_id, once: None }
+    pub fn new(actor: Actor, org: OrgId, request_id: String) -> Self {
+        Self { actor, org, request_id, once: None }
     }
 
     /// A call that a node makes by itself, under a request id of its own.
     pub(super) fn of_node(node: u64) -> Self {
-        Self::new(Actor::Node(node), format!("node-{node}-{:032x}", mint::ulid()))
+        let request_id = format!("node-{node}-{:032x}", mint::ulid());
+        Self::new(Actor::Node(node), OrgId::SYSTEM, request_id)
     }
 }
 
@@ -88,6 +93,9 @@ pub enum CommandError {
     /// As many commands as this node admits are under way.
     #[error("too many commands are under way on this node")]
     Overloaded,
+    /// The caller's organisation has its share of what this node can have under way.
+    #[error("the organisation has its share of what this node can have under way")]
+    Share,
     /// No quorum answers, so nothing can be written.
     #[error("no quorum answers")]
     NoQuorum,
@@ -103,6 +111,15 @@ pub enum CommandError {
     /// The node cannot go on.
     #[error("the node has failed: {0}")]
     Failed(String),
+}
+
+impl From<Full> for CommandError {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::Node => Self::Overloaded,
+            Full::Share => Self::Share,
+        }
+    }
 }
 
 impl From<ProposeError> for CommandError {

@@ -18,7 +18,7 @@ use crate::{
     domain::{
         Action, DnsDomain, DomainId, Kind, Millis, OrgId, Outcome, RecordDomainCheck, Refusal, Seen,
     },
-    gate::{Full, Gate},
+    fair::{Full, Gate, Supply},
     limits, mint,
     verify::Views,
 };
@@ -48,12 +48,15 @@ impl From<CommandError> for DomainCheckError {
 #[derive(Clone)]
 pub struct Domains {
     looker: Looker,
-    gate: Gate,
+    gate: Gate<OrgId>,
 }
 
 impl Domains {
     pub(super) fn new(looker: Looker) -> Self {
-        let gate = Gate::new(limits::DOMAIN_CHECKS_MAX, limits::DOMAIN_CHECKS_PER_ORGANIZATION_MAX);
+        let gate = Gate::new(Supply::new(
+            limits::DOMAIN_CHECKS_MAX,
+            limits::DOMAIN_CHECKS_PER_ORGANIZATION_MAX,
+        ));
         Self { looker, gate }
     }
 

@@ -173,7 +173,7 @@ impl Arguments {
         let seed = secrets::random();
         self.store.save(id, &seed).map_err(|error| CommandError::Failed(error.to_string()))?;
         let public_key = token::Signer::new("", &seed).public_key();
-        let node_call = Call::new(domain::Actor::Node(self.node), call.request_id.clone());
+        let node_call = Call { actor: domain::Actor::Node(self.node), once: None, ..call.clone() };
         let register = Action::RegisterSigningKey(RegisterSigningKey { id, public_key });
         let registered = signing_key(self.proposals.propose(node_call, register).await?)?;
         self.sign_with(id, &seed);

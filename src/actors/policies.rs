@@ -5,11 +5,11 @@
 //! serves others. Rules that somebody writes are checked on the same threads. Decides nothing that
 //! counts: the core does, and refuses a judgement that has become stale.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, thread::available_parallelism};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::{
-    sync::{OnceCell, OwnedSemaphorePermit, Semaphore, oneshot},
+    sync::{OnceCell, oneshot},
     task::spawn_blocking,
 };
 
@@ -17,9 +17,10 @@ use super::{CommandError, slot::Slot};
 use crate::{
     clock,
     domain::{
-        Agent, AgentId, CheckedRules, DefaultEffect, End, Judged, Kind, Policy, PolicyId, Refusal,
-        Tenant, Verdict,
+        Agent, AgentId, CheckedRules, DefaultEffect, End, Judged, Kind, OrgId, Policy, PolicyId,
+        Refusal, Tenant, Verdict,
     },
+    fair::{Gate, Pass, Supply, Turns},
     limits,
     policy::{self, CompiledPolicy, Explanation, FieldFault, PolicySet, Question, RuleDraft},
     verify::{View, Views},
@@ -82,7 +83,7 @@ type Answer = Result<Explanation, CommandError>;
 
 /// One request in the mailbox, already admitted.
 pub(super) struct Message {
-    permit: OwnedSemaphorePermit,
+    permit: Pass<OrgId>,
     asked: Asked,
     /// Every rule that matches, or those that decide.
     in_full: bool,
@@ -94,8 +95,8 @@ pub(super) struct Message {
 pub struct Policies {
     slot: Slot<Message>,
     views: Views,
-    places: Arc<Semaphore>,
-    threads: Arc<Semaphore>,
+    places: Gate<OrgId>,
+    threads: Threads,
 }
 
 impl Policies {
@@ -103,8 +104,8 @@ impl Policies {
         Self {
             slot,
             views: arguments.views.clone(),
-            places: Arc::new(Semaphore::new(limits::JUDGEMENTS_WAITING_MAX)),
-            threads: Arc::clone(&arguments.threads),
+            places: arguments.places.clone(),
+            threads: arguments.threads.clone(),
         }
     }
 
@@ -130,16 +131,25 @@ impl Policies {
         Ok(Judged { verdict, ..judged })
     }
 
-    /// The same, with every rule that matches. For people who wonder.
+    /// The same, with every rule that matches, for people who wonder; and what `show` makes of it,
+    /// on the same threads, since so many rules can match that showing them is work too.
     ///
     /// # Errors
     ///
     /// As [`Policies::judge`].
-    pub async fn explain(&self, request: TokenRequest) -> Result<Explained, CommandError> {
+    pub async fn explain<T: Send + 'static>(
+        &self,
+        request: TokenRequest,
+        show: impl FnOnce(&Explained) -> T + Send + 'static,
+    ) -> Result<T, CommandError> {
         let asked = self.look(request)?;
+        let org = asked.request.tenant.org;
         let (view, agent) = (Arc::clone(&asked.view), Arc::clone(&asked.agent));
         let explanation = self.ask(asked, true).await?;
-        Ok(Explained { explanation, view, agent })
+        let explained = Explained { explanation, view, agent };
+        let _place = self.places.enter(org)?;
+        let cost = 1 + explained.explanation.matched.len() as u64 / limits::RULES_MAX as u64;
+        self.threads.run(org, cost, move || show(&explained)).await
     }
 
     /// Checks rules that somebody wrote.
@@ -147,14 +157,16 @@ impl Policies {
     /// # Errors
     ///
     /// Everything that is wrong with them; or too many wait.
-    pub async fn check(&self, drafts: Vec<RuleDraft>) -> Result<CheckedRules, CheckError> {
-        let _place = self.admit()?;
-        let thread = acquire(&self.threads).await?;
-        let checked = spawn_blocking(move || {
-            let _thread = thread;
-            policy::check(&drafts)
-        });
-        checked.await.map_err(|error| failed(&error))?.map_err(CheckError::Faults)
+    pub async fn check(
+        &self,
+        org: OrgId,
+        drafts: Vec<RuleDraft>,
+    ) -> Result<CheckedRules, CheckError> {
+        let _place = self.places.enter(org).map_err(CommandError::from)?;
+        let conditions = drafts.iter().filter(|draft| draft.condition.is_some()).count();
+        let cost = 1 + conditions as u64;
+        let checked = self.threads.run(org, cost, move || policy::check(&drafts));
+        checked.await?.map_err(CheckError::Faults)
     }
 
     fn look(&self, request: TokenRequest) -> Result<Asked, CommandError> {
@@ -169,13 +181,8 @@ impl Policies {
         Ok(Asked { request, agent, default, view })
     }
 
-    fn admit(&self) -> Result<OwnedSemaphorePermit, CommandError> {
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        place.map_err(|_| CommandError::Overloaded)
-    }
-
     async fn ask(&self, asked: Asked, in_full: bool) -> Answer {
-        let permit = self.admit()?;
+        let permit = self.places.enter(asked.request.tenant.org)?;
         self.slot.call(|reply| Message { permit, asked, in_full, reply }).await?
     }
 }
@@ -187,25 +194,70 @@ fn default_end(default: DefaultEffect) -> End {
     }
 }
 
-async fn acquire(threads: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, CommandError> {
-    Arc::clone(threads).acquire_owned().await.map_err(|_| CommandError::ShuttingDown)
+/// The threads that evaluate policies, given to organisations in turn.
+#[derive(Debug, Clone)]
+pub(super) struct Threads(Turns<OrgId>);
+
+impl Default for Threads {
+    /// As many as there are cores, within bounds. One organisation has half of them at most, so
+    /// that whoever comes next finds a free one.
+    fn default() -> Self {
+        let cores = available_parallelism().map_or(limits::POLICY_THREADS_MIN, usize::from);
+        let threads = cores.clamp(limits::POLICY_THREADS_MIN, limits::POLICY_THREADS_MAX);
+        Self(Turns::new(Supply::new(threads, threads)))
+    }
 }
 
-fn failed(error: &tokio::task::JoinError) -> CommandError {
-    CommandError::Failed(format!("policies could not be evaluated: {error}"))
+impl Threads {
+    /// Runs `work` when it is the turn of `org`; its turn lasts until the work is done, also when
+    /// nobody waits for it any longer.
+    async fn run<T: Send + 'static>(
+        &self,
+        org: OrgId,
+        cost: u64,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, CommandError> {
+        let turn = self.0.take(org, cost).await;
+        let done = spawn_blocking(move || {
+            let _turn = turn;
+            work()
+        });
+        done.await.map_err(|error| {
+            CommandError::Failed(format!("policies could not be evaluated: {error}"))
+        })
+    }
+}
+
+/// What evaluating policies costs that take so many steps, in turns.
+const fn turns_of(steps: u64) -> u64 {
+    1 + steps / limits::POLICY_STEPS_A_TURN
 }
 
 /// What the actor is started with, and again after a crash.
 #[derive(Clone)]
 pub(super) struct Arguments {
     pub(super) views: Views,
+    /// Requests that wait or are served.
+    pub(super) places: Gate<OrgId>,
     /// The threads that evaluate.
-    pub(super) threads: Arc<Semaphore>,
+    pub(super) threads: Threads,
+}
+
+impl Arguments {
+    pub(super) fn new(views: Views) -> Self {
+        let places = Supply::new(
+            limits::JUDGEMENTS_WAITING_MAX,
+            limits::JUDGEMENTS_WAITING_PER_ORGANIZATION_MAX,
+        );
+        Self { views, places: Gate::new(places), threads: Threads::default() }
+    }
 }
 
 /// The compiled policies of a tenant.
 struct Compiled {
     set: PolicySet,
+    /// What evaluating them costs.
+    turns: u64,
     policies: BTreeMap<PolicyId, CompiledPolicy>,
 }
 
@@ -245,7 +297,7 @@ impl Actor for PoliciesActor {
         kept: &mut Kept,
     ) -> Result<(), ActorProcessingErr> {
         let (entry, older) = kept.entry(&asked);
-        let threads = Arc::clone(&kept.arguments.threads);
+        let threads = kept.arguments.threads.clone();
         tokio::spawn(async move {
             // Whoever asked may be gone by then.
             let _ = reply.send(serve(&threads, &entry, older, asked, in_full).await);
@@ -279,28 +331,22 @@ impl Kept {
 }
 
 async fn serve(
-    threads: &Arc<Semaphore>,
+    threads: &Threads,
     entry: &Entry,
     older: Option<Arc<Compiled>>,
     asked: Asked,
     in_full: bool,
 ) -> Answer {
+    let org = asked.request.tenant.org;
     let compile = || async {
-        let thread = acquire(threads).await?;
         let (view, tenant) = (Arc::clone(&asked.view), asked.request.tenant);
-        let work = spawn_blocking(move || {
-            let _thread = thread;
-            Arc::new(Compiled::new(view.state.policies_of(tenant), older.as_deref()))
-        });
-        work.await.map_err(|error| failed(&error))
+        let turns = turns_of(view.state.policies_of(tenant).map(|policy| policy.steps).sum());
+        let compile =
+            move || Arc::new(Compiled::new(view.state.policies_of(tenant), older.as_deref()));
+        threads.run(org, turns, compile).await
     };
     let compiled = Arc::clone(entry.compiled.get_or_try_init(compile).await?);
-    let thread = acquire(threads).await?;
-    let evaluated = spawn_blocking(move || {
-        let _thread = thread;
-        evaluate(&compiled.set, &asked, in_full)
-    });
-    evaluated.await.map_err(|error| failed(&error))
+    threads.run(org, compiled.turns, move || evaluate(&compiled.set, &asked, in_full)).await
 }
 
 fn evaluate(set: &PolicySet, asked: &Asked, in_full: bool) -> Explanation {
@@ -335,6 +381,7 @@ impl Compiled {
             .filter(|policy| policy.is_active)
             .map(|policy| (policy.id, compile(policy)))
             .collect();
-        Self { set: PolicySet::new(policies.values()), policies }
+        let steps = policies.values().map(|policy| policy.source().steps).sum();
+        Self { set: PolicySet::new(policies.values()), turns: turns_of(steps), policies }
     }
 }

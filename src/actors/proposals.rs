@@ -4,22 +4,23 @@
 //! carries the secret part of its answer, sealed, and whichever command was the first to be applied
 //! gives the answer to all.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use authrai_cluster::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::{Call, CommandError, Done, Once};
 use crate::{
-    domain::{Action, Actor, Answered, Command, IdempotencyClaim, Outcome, Refusal, Reply},
+    domain::{Action, Actor, Answered, Command, IdempotencyClaim, OrgId, Outcome, Refusal, Reply},
+    fair::{Gate, Pass, Supply, Turns},
     limits,
     machine::AuthMachine,
 };
 
 /// A place among the commands that are under way; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Permit(#[allow(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub(super) struct Permit(Pass<OrgId>);
 
 /// A secret that is shown in an answer.
 pub(super) type Shown = Zeroizing<String>;
@@ -28,23 +29,33 @@ pub(super) type Shown = Zeroizing<String>;
 #[derive(Clone)]
 pub struct Proposals {
     handle: Handle<AuthMachine>,
-    places: Arc<Semaphore>,
+    places: Gate<OrgId>,
+    /// The way into the log, which all that is proposed stands in line for.
+    log: Turns<OrgId>,
 }
 
 impl Proposals {
     /// Proposals through `handle`.
     pub fn new(handle: Handle<AuthMachine>) -> Self {
-        Self { handle, places: Arc::new(Semaphore::new(limits::COMMANDS_IN_FLIGHT_MAX)) }
+        let places = Supply::new(
+            limits::COMMANDS_IN_FLIGHT_MAX,
+            limits::COMMANDS_IN_FLIGHT_PER_ORGANIZATION_MAX,
+        );
+        let log = Supply::new(
+            limits::COMMANDS_AT_THE_LOG_MAX,
+            limits::COMMANDS_AT_THE_LOG_PER_ORGANIZATION_MAX,
+        );
+        Self { handle, places: Gate::new(places), log: Turns::new(log) }
     }
 
     /// Proposes `action`, whose answer shows no secret, and waits until it is applied here.
     ///
     /// # Errors
     ///
-    /// [`CommandError::Refused`] if the core says no; [`CommandError::Overloaded`] at once when
-    /// [`limits::COMMANDS_IN_FLIGHT_MAX`] are under way; the others as they say.
+    /// [`CommandError::Refused`] if the core says no; [`CommandError::Overloaded`] or
+    /// [`CommandError::Share`] at once when too many are under way; the others as they say.
     pub async fn propose(&self, call: Call, action: Action) -> Result<Done<Outcome>, CommandError> {
-        let permit = self.admit()?;
+        let permit = self.admit(call.org)?;
         let done = self.propose_admitted(&permit, call, action, None).await?;
         Ok(done.map(|(outcome, _)| outcome))
     }
@@ -61,32 +72,33 @@ impl Proposals {
         action: Action,
         shown: &str,
     ) -> Result<Done<(Outcome, Zeroizing<String>)>, CommandError> {
-        let permit = self.admit()?;
+        let permit = self.admit(call.org)?;
         let shown = Some(Zeroizing::new(shown.to_owned()));
         let done = self.propose_admitted(&permit, call, action, shown).await?;
         Ok(done.map(|(outcome, shown)| (outcome, shown.unwrap_or_default())))
     }
 
-    pub(super) fn admit(&self) -> Result<Permit, CommandError> {
-        Arc::clone(&self.places)
-            .try_acquire_owned()
-            .map(Permit)
-            .map_err(|_| CommandError::Overloaded)
+    /// A place among the commands of `org` that are under way.
+    pub(super) fn admit(&self, org: OrgId) -> Result<Permit, CommandError> {
+        Ok(Permit(self.places.enter(org)?))
     }
 
     pub(super) async fn propose_admitted(
         &self,
-        _permit: &Permit,
+        permit: &Permit,
         call: Call,
         action: Action,
         shown: Option<Shown>,
     ) -> Result<Done<(Outcome, Option<Shown>)>, CommandError> {
-        let Call { actor, request_id, once } = call;
+        let Call { actor, org: _, request_id, once } = call;
         let idempotency = once.as_ref().map(|once| once.claim(shown.as_ref()));
         let own_seal = idempotency.as_ref().map(|claim| claim.sealed.clone()).unwrap_or_default();
         let deleting = Deleting::of(&actor, &action);
         let command = Command { actor, request_id, action, idempotency };
         let deadline = Duration::from_millis(limits::PROPOSAL_DEADLINE_MS);
+        // Nothing is proposed before its turn, so one that waits too long had no effect.
+        let turn = timeout(deadline, self.log.take(*permit.0.key(), 1)).await;
+        let _turn = turn.map_err(|_| CommandError::Overloaded)?;
         let committed = if command.action.must_be_seen_everywhere() {
             self.handle.propose_everywhere(command, deadline).await?
         } else {

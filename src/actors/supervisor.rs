@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use arc_swap::ArcSwapOption;
 use authrai_cluster::Handle;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
-use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
 use super::{
@@ -22,7 +22,7 @@ use super::{
     webhooks::{self, Webhooks, WebhooksActor},
 };
 use crate::{
-    audit::AuditLog, dns::Resolver, domain::Plan, limits, machine::AuthMachine, secrets::KeyFile,
+    audit::AuditLog, dns::Resolver, domain::Plan, machine::AuthMachine, secrets::KeyFile,
     verify::Views, webhooks::Deliverer,
 };
 
@@ -183,10 +183,7 @@ impl Children {
         let leads: Arc<dyn Fn() -> bool + Send + Sync> = Arc::new(move || leader.leads());
         let may_write: Arc<dyn Fn() -> bool + Send + Sync> =
             Arc::new(move || voter && handle.may_serve());
-        let policies = policies::Arguments {
-            views: views.clone(),
-            threads: Arc::new(Semaphore::new(limits::POLICY_THREADS_MAX)),
-        };
+        let policies = policies::Arguments::new(views.clone());
         let policies_slot = Slot::default();
         Self {
             agents: agents::Arguments {

@@ -124,7 +124,7 @@ async fn find_key(
     tenant: Tenant,
     id: ApiKeyId,
 ) -> Answer<(Arc<domain::ApiKey>, Option<ApiKeyId>)> {
-    find(app, ApiKeyId::KIND, |view| {
+    find(app, tenant.org, ApiKeyId::KIND, |view| {
         let key = view.state.api_keys.get(&id).filter(|key| key.is_seen_from(tenant))?;
         Some((Arc::clone(key), view.state.api_key_creator(id)))
     })

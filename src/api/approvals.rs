@@ -73,7 +73,7 @@ async fn get(
     Id(id): Id<ApprovalId>,
 ) -> Answer<Json<Approval>> {
     let tenant = caller.tenant();
-    find(&app, ApprovalId::KIND, |view| {
+    find(&app, tenant.org, ApprovalId::KIND, |view| {
         view.state.approval(tenant, id).map(|approval| Json(Approval::new(approval, now(view))))
     })
     .await

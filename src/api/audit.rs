@@ -35,8 +35,8 @@ use super::{
 };
 use crate::{
     audit::{AuditError, AuditLog, Entry, Export, QueryError, offline::Format},
-    domain::{Head, Tenant},
-    gate::{Full, Pass},
+    domain::{Head, OrgId, Tenant},
+    fair::{Full, Pass},
     limits,
 };
 
@@ -154,7 +154,7 @@ async fn export(
     let head = export.head();
     let hash = app.audit.hash_at(tenant, head).await?;
     // What can be known to fail, fails before the answer begins.
-    let first = app.audit.piece(export).await?;
+    let first = app.audit.piece(tenant, export).await?;
     let body = Body::from_stream(pieces(app.audit.clone(), first, pass, tenant));
     let (kind, extension) = match format {
         Format::Json => ("application/json", "json"),
@@ -173,7 +173,7 @@ async fn export(
 fn pieces(
     log: AuditLog,
     first: Option<(Vec<u8>, Export)>,
-    pass: Pass,
+    pass: Pass<OrgId>,
     tenant: Tenant,
 ) -> impl Stream<Item = Result<Bytes, AuditError>> {
     stream::try_unfold((first, None, pass), move |(first, export, pass)| {
@@ -181,7 +181,7 @@ fn pieces(
         async move {
             let piece = match (first, export) {
                 (Some(first), _) => Some(first),
-                (None, Some(export)) => log.piece(export).await.inspect_err(|error| {
+                (None, Some(export)) => log.piece(tenant, export).await.inspect_err(|error| {
                     tracing::error!(%error, ?tenant, "an audit export was broken off");
                 })?,
                 (None, None) => None,
@@ -304,7 +304,7 @@ struct Follower {
     queue: std::vec::IntoIter<Entry>,
     greeted: bool,
     ended: bool,
-    _pass: Pass,
+    _pass: Pass<OrgId>,
 }
 
 impl Follower {
@@ -377,7 +377,7 @@ fn sse(entry: &Entry) -> Result<Event, String> {
 fn too_many(full: Full, what: &str) -> Problem {
     let (code, whose) = match full {
         Full::Node => (Code::OVERLOADED, "This node"),
-        Full::Organization => (Code::LIMIT_REACHED, "Your organisation"),
+        Full::Share => (Code::LIMIT_REACHED, "Your organisation"),
     };
     let detail = format!(
         "{whose} has as many {what} of audit logs open on this node as it may. Let one end, or ask \
@@ -408,10 +408,15 @@ impl From<AuditError> for Problem {
                 )
             }
             AuditError::Closed => shutting_down(),
-            AuditError::Busy => Self::new(
+            AuditError::Busy(Full::Node) => Self::new(
                 Code::OVERLOADED,
                 "Too many requests read the audit log of this node. Ask again shortly, or ask \
                  another node.",
+            ),
+            AuditError::Busy(Full::Share) => Self::new(
+                Code::LIMIT_REACHED,
+                "Your organisation has as many requests under way that read the audit log of this \
+                 node as it may. Wait until some are answered, or ask another node.",
             ),
         }
     }

@@ -16,7 +16,7 @@ use axum::{
 use super::{
     App,
     error::api_key_suspended,
-    freshness::unavailable,
+    freshness::{self, unavailable},
     idempotency::Named,
     notes::Notes,
     problem::{Code, Problem},
@@ -104,7 +104,7 @@ impl<P> Caller<P> {
 
     /// A call of an actor on the caller's authority.
     pub fn call(&self) -> Call {
-        Call::new(Actor::ApiKey(self.key.id), self.request_id.clone())
+        Call::new(Actor::ApiKey(self.key.id), self.org(), self.request_id.clone())
     }
 
     /// The same, carried out once however often the request is sent with its `Idempotency-Key`.
@@ -126,7 +126,7 @@ pub struct Operator {
 impl Operator {
     /// A call of an actor on the operator's authority.
     pub fn call(&self) -> Call {
-        Call::new(Actor::Operator(self.key.id), self.request_id.clone())
+        Call::new(Actor::Operator(self.key.id), OrgId::SYSTEM, self.request_id.clone())
     }
 
     /// The same, carried out once however often the request is sent with its `Idempotency-Key`.
@@ -155,6 +155,10 @@ impl<P: Requires> FromRequestParts<App> for Caller<P> {
         if takes_live && key.tenant.environment == Environment::Test {
             return Err(wrong_kind("a live API key (rai_pk_live_…)", "a test key"));
         }
+        if freshness::wait_for_min_index(app, key.tenant.org, &parts.headers).await? {
+            // It may have died while it waited.
+            authenticate(app, clock::now_ms(), &presented)?;
+        }
         let named = Named::read(parts, &key.id.0, presented.text)?;
         app.key_use.note(key.id, clock::now_ms());
         let request_id = RequestId::of(&parts.extensions);
@@ -169,11 +173,27 @@ impl FromRequestParts<App> for Operator {
         let presented = Presented::read(&parts.headers)?;
         match admit(app, &presented, &parts.extensions)? {
             Known::Operator(key) => {
+                if freshness::wait_for_min_index(app, OrgId::SYSTEM, &parts.headers).await? {
+                    authenticate(app, clock::now_ms(), &presented)?;
+                }
                 let named = Named::read(parts, &key.id.0, presented.text)?;
                 Ok(Self { key, request_id: RequestId::of(&parts.extensions), named })
             }
             Known::ApiKey(_) => Err(wrong_kind("an operator key (rai_op_…)", "an API key")),
         }
+    }
+}
+
+/// The organisation whose live key a request presents, if it presents one; the system's for an
+/// operator key. For what is open to all and only shared by who asks.
+pub(super) fn organization_of(app: &App, headers: &HeaderMap) -> Option<OrgId> {
+    if !headers.contains_key(header::AUTHORIZATION) {
+        return None;
+    }
+    let presented = Presented::read(headers).ok()?;
+    match authenticate(app, clock::now_ms(), &presented).ok()?.0 {
+        Known::ApiKey(key) => Some(key.tenant.org),
+        Known::Operator(_) => Some(OrgId::SYSTEM),
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
 
 /// The organisation's billing in this node's view.
 async fn billing(app: &App, org: OrgId) -> Answer<Billing> {
-    find(app, OrgId::KIND, |view| {
+    find(app, org, OrgId::KIND, |view| {
         let at = clock::now_ms().max(view.state.clock);
         let plan = view.state.plan_of(org)?;
         Some(Billing::of(org, plan, view.state.usage(org, at), Period::of(at)))

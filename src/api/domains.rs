@@ -93,7 +93,7 @@ async fn get(
 
 /// The domain with this id, if the organisation has it.
 async fn find_domain(app: &App, org: OrgId, id: DomainId) -> Answer<Arc<DnsDomain>> {
-    find(app, DomainId::KIND, |view| view.state.domain(org, id).cloned()).await
+    find(app, org, DomainId::KIND, |view| view.state.domain(org, id).cloned()).await
 }
 
 /// Delete a domain

@@ -10,7 +10,7 @@ use crate::{
         AgentStatus, ApprovalStatus, Excess, Kind, PlanLimitReached, PlanTooSmall, Quota, Refusal,
         RuleRef, Throttled,
     },
-    gate::Full,
+    fair::Full,
     rfc3339,
 };
 
@@ -53,6 +53,12 @@ impl From<CommandError> for Problem {
                 Code::OVERLOADED,
                 "This node has as many writes under way as it admits. Nothing was done; \
                  try again shortly.",
+            ),
+            CommandError::Share => Problem::new(
+                Code::LIMIT_REACHED,
+                "Your organisation has its share of what this node can have under way, and the rest \
+                 is kept for others. Nothing was done; wait until some of your requests are \
+                 answered.",
             ),
             CommandError::NoQuorum => Problem::new(
                 Code::NO_QUORUM,
@@ -376,7 +382,7 @@ pub fn domain_check_failed(error: DomainCheckError) -> Problem {
             "This node has as many checks of domains under way as it admits. Nothing was done; try \
              again shortly.",
         ),
-        DomainCheckError::Full(Full::Organization) => Problem::new(
+        DomainCheckError::Full(Full::Share) => Problem::new(
             Code::LIMIT_REACHED,
             "Your organisation has as many checks of domains under way on this node as it may. Wait \
              until one has ended.",

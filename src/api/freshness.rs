@@ -3,18 +3,20 @@
 //! A node answers only while it may serve (its lease holds). A token that is signed well but
 //! unknown, or a client that names a log index, needs the node to catch up: one read-index round
 //! to the leader, shared by all who wait. A round counts only for those who came before it began,
-//! so at most one is in flight and one is queued; whoever finds too many waiting gets a 503 at
-//! once. Knows nothing of what is read.
+//! so at most one is in flight and one is queued. Callers with a key and those without wait in
+//! queues of their own, each with shares, so that neither displaces the other; whoever finds its
+//! share taken gets a 429 or a 503 at once. Knows nothing of what is read.
 
 use std::{
     future::Future,
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use authrai_cluster::Unavailable;
 use axum::http::{HeaderMap, HeaderName};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::OnceCell;
 
 use super::{
     App,
@@ -24,7 +26,8 @@ use super::{
     reply::{Answer, PathId},
 };
 use crate::{
-    domain::{Agent, AgentId, Kind, Tenant},
+    domain::{Agent, AgentId, Kind, OrgId, Tenant},
+    fair::{Full, Gate, Pass, Supply},
     limits,
     verify::View,
 };
@@ -49,29 +52,33 @@ pub fn unavailable(app: &App) -> Problem {
     problem.because(reason)
 }
 
+/// Who waits, and so of whose share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// A key of this organisation; of the system's, an operator key.
+    Organization(OrgId),
+    /// Somebody without a key, in this network.
+    Anonymous(IpAddr),
+}
+
 /// Rounds to the leader, shared by those who wait.
 #[derive(Debug)]
 pub struct Rounds<T> {
-    waiters: Semaphore,
     /// One round in flight at a time.
     turn: tokio::sync::Mutex<()>,
     /// The round that has not begun yet.
     queued: Mutex<Option<Arc<OnceCell<T>>>>,
 }
 
-impl<T: Clone> Rounds<T> {
-    /// No round yet; at most `waiters_max` callers wait at a time.
-    pub fn new(waiters_max: usize) -> Self {
-        Self {
-            waiters: Semaphore::new(waiters_max),
-            turn: tokio::sync::Mutex::default(),
-            queued: Mutex::default(),
-        }
+impl<T> Default for Rounds<T> {
+    fn default() -> Self {
+        Self { turn: tokio::sync::Mutex::default(), queued: Mutex::default() }
     }
+}
 
-    /// The outcome of a round that begins after this call; `None` when too many wait already.
-    pub async fn next<F: Future<Output = T>>(&self, round: impl FnOnce() -> F) -> Option<T> {
-        let _place = self.waiters.try_acquire().ok()?;
+impl<T: Clone> Rounds<T> {
+    /// The outcome of a round that begins after this call.
+    pub async fn next<F: Future<Output = T>>(&self, round: impl FnOnce() -> F) -> T {
         let mine = Arc::clone(self.queue().get_or_insert_default());
         // If the caller that runs the round goes away, another of its waiters runs it anew.
         let outcome = mine
@@ -81,7 +88,7 @@ impl<T: Clone> Rounds<T> {
                 round().await
             })
             .await;
-        Some(outcome.clone())
+        outcome.clone()
     }
 
     /// From here on newcomers need a later round.
@@ -97,54 +104,106 @@ impl<T: Clone> Rounds<T> {
     }
 }
 
-/// The rounds of one node: each asks the leader how far the log is committed.
-pub type ReadRounds = Rounds<Result<u64, Unavailable>>;
+/// Those who wait, by their shares, and the rounds that they share.
+#[derive(Debug)]
+struct Queue<K: Ord + Clone> {
+    waiting: Gate<K>,
+    rounds: Rounds<Result<u64, Unavailable>>,
+}
+
+impl<K: Ord + Clone> Queue<K> {
+    fn new(supply: Supply) -> Self {
+        Self { waiting: Gate::new(supply), rounds: Rounds::default() }
+    }
+}
+
+/// The queues of one node for rounds that ask the leader how far the log is committed, and for
+/// waiting until this node has applied as much.
+#[derive(Debug)]
+pub struct ReadRounds {
+    organizations: Queue<OrgId>,
+    anonymous: Queue<IpAddr>,
+}
 
 impl Default for ReadRounds {
     fn default() -> Self {
-        Self::new(limits::ROUND_WAITERS_MAX)
+        let total = limits::ROUND_WAITERS_MAX;
+        let of_one = limits::ROUND_WAITERS_PER_ORGANIZATION_MAX;
+        Self {
+            organizations: Queue::new(Supply::new(total, of_one)),
+            // Behind a proxy, everybody is in one network.
+            anonymous: Queue::new(Supply::new(total, total)),
+        }
+    }
+}
+
+/// A place among those who wait.
+enum Place {
+    Organization(#[allow(dead_code, reason = "held for its drop")] Pass<OrgId>),
+    Anonymous(#[allow(dead_code, reason = "held for its drop")] Pass<IpAddr>),
+}
+
+impl ReadRounds {
+    fn enter(&self, asker: Asker) -> Result<Place, Full> {
+        Ok(match asker {
+            Asker::Organization(org) => Place::Organization(self.organizations.waiting.enter(org)?),
+            Asker::Anonymous(network) => Place::Anonymous(self.anonymous.waiting.enter(network)?),
+        })
+    }
+
+    fn of(&self, asker: Asker) -> &Rounds<Result<u64, Unavailable>> {
+        match asker {
+            Asker::Organization(_) => &self.organizations.rounds,
+            Asker::Anonymous(_) => &self.anonymous.rounds,
+        }
     }
 }
 
 /// Waits until this node has applied all that was committed when the call was made.
-pub async fn catch_up(app: &App) -> Result<(), Problem> {
-    let committed = committed_index(app).await?;
+pub async fn catch_up(app: &App, asker: Asker) -> Result<(), Problem> {
+    let _place = app.rounds.enter(asker).map_err(too_many_wait)?;
+    let committed = committed_index(app, asker).await?;
     wait_applied(app, committed).await
 }
 
 /// What `look` finds in this node's view. Only a node that has caught up says that there is nothing:
 /// another may have answered its creation a moment ago.
-pub async fn find<T>(app: &App, kind: Kind, look: impl Fn(&View) -> Option<T>) -> Answer<T> {
+pub async fn find<T>(
+    app: &App,
+    org: OrgId,
+    kind: Kind,
+    look: impl Fn(&View) -> Option<T>,
+) -> Answer<T> {
     if let Some(found) = look(&app.views.load()) {
         return Ok(found);
     }
-    catch_up(app).await?;
+    catch_up(app, Asker::Organization(org)).await?;
     look(&app.views.load()).ok_or_else(|| not_found(kind))
 }
 
 /// The agent with this id, if the tenant has it.
 pub async fn find_agent(app: &App, tenant: Tenant, id: AgentId) -> Answer<Arc<Agent>> {
-    find(app, AgentId::KIND, |view| {
+    find(app, tenant.org, AgentId::KIND, |view| {
         view.state.agents.get(&id).filter(|agent| agent.tenant == tenant).cloned()
     })
     .await
 }
 
-/// Waits, if the request names a log index, until this node has applied it.
-pub async fn wait_for_min_index(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(value) = headers.get(&MIN_INDEX) else { return Ok(()) };
-    let wanted: u64 = value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
-        Problem::new(
-            Code::INVALID_HEADER,
-            "AuthRAI-Min-Index must be a whole number: the AuthRAI-Log-Index that a write was \
-             answered with.",
-        )
-    })?;
+/// Waits, if the request of a caller with a key names a log index, until this node has applied it.
+/// Whether it had to wait.
+pub async fn wait_for_min_index(
+    app: &App,
+    org: OrgId,
+    headers: &HeaderMap,
+) -> Result<bool, Problem> {
+    let Some(wanted) = min_index(headers)? else { return Ok(false) };
     if app.handle.applied_index() >= wanted {
-        return Ok(());
+        return Ok(false);
     }
+    let asker = Asker::Organization(org);
+    let _place = app.rounds.enter(asker).map_err(too_many_wait)?;
     if app.handle.last_log_index() < wanted {
-        let committed = committed_index(app).await?;
+        let committed = committed_index(app, asker).await?;
         let last = committed.max(app.handle.last_log_index());
         if last < wanted {
             return Err(Problem::new(
@@ -156,20 +215,80 @@ pub async fn wait_for_min_index(app: &App, headers: &HeaderMap) -> Result<(), Pr
             ));
         }
     }
-    wait_applied(app, wanted).await
+    wait_applied(app, wanted).await?;
+    Ok(true)
 }
 
-async fn committed_index(app: &App) -> Result<u64, Problem> {
-    let outcome = app.rounds.next(|| app.handle.read_index(wait())).await;
-    match outcome {
-        Some(Ok(index)) => Ok(index),
-        Some(Err(Unavailable::ShuttingDown)) => Err(shutting_down()),
-        Some(Err(_)) => Err(unavailable(app)),
-        None => Err(Problem::new(
+/// The same for a caller without a key, who must not learn where the log ends. Whatever index it
+/// names, this node catches up with all that is committed by now, which is every index that a write
+/// was answered with: neither the answer nor its time depends on the index. Only one that is out of
+/// all proportion is refused.
+pub async fn catch_up_for_min_index(
+    app: &App,
+    network: IpAddr,
+    headers: &HeaderMap,
+) -> Result<(), Problem> {
+    let Some(wanted) = min_index(headers)? else { return Ok(()) };
+    let asker = Asker::Anonymous(network);
+    let _place = app.rounds.enter(asker).map_err(too_many_wait)?;
+    let committed = committed_index(app, asker).await?;
+    wait_applied(app, committed).await?;
+    if is_out_of_proportion(wanted, committed) {
+        return Err(Problem::new(
+            Code::INDEX_UNKNOWN,
+            "AuthRAI-Min-Index is far beyond the end of this cluster's log. Send the \
+             AuthRAI-Log-Index that a write of this cluster was answered with.",
+        ));
+    }
+    Ok(())
+}
+
+/// By how much, at least, an index is beyond the log to be refused to a caller without a key.
+const PROPORTION: u128 = 1_024;
+
+/// Whether `wanted` is more than [`PROPORTION`] times the power of it that `last` is within: all
+/// that can be found out of `last` by trying is that power.
+fn is_out_of_proportion(wanted: u64, last: u64) -> bool {
+    let mut power = PROPORTION;
+    while power < u128::from(last) {
+        power *= PROPORTION;
+    }
+    u128::from(wanted) > power * PROPORTION
+}
+
+fn min_index(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(value) = headers.get(&MIN_INDEX) else { return Ok(None) };
+    let wanted = value.to_str().ok().and_then(|text| text.parse().ok());
+    wanted.map(Some).ok_or_else(|| {
+        Problem::new(
+            Code::INVALID_HEADER,
+            "AuthRAI-Min-Index must be a whole number: the AuthRAI-Log-Index that a write was \
+             answered with.",
+        )
+    })
+}
+
+fn too_many_wait(full: Full) -> Problem {
+    match full {
+        Full::Node => Problem::new(
             Code::OVERLOADED,
             "Too many requests wait for this node to catch up with the leader. Ask again \
              shortly, or ask another node.",
-        )),
+        ),
+        Full::Share => Problem::new(
+            Code::LIMIT_REACHED,
+            "Too many of your requests wait for this node to catch up with the leader, and the \
+             other places are kept for others. Wait until some are answered, or ask another node.",
+        ),
+    }
+}
+
+/// Called by one who holds a place.
+async fn committed_index(app: &App, asker: Asker) -> Result<u64, Problem> {
+    match app.rounds.of(asker).next(|| app.handle.read_index(wait())).await {
+        Ok(index) => Ok(index),
+        Err(Unavailable::ShuttingDown) => Err(shutting_down()),
+        Err(_) => Err(unavailable(app)),
     }
 }
 
@@ -179,11 +298,8 @@ async fn wait_applied(app: &App, index: u64) -> Result<(), Problem> {
         Err(Unavailable::ShuttingDown) => Err(shutting_down()),
         Err(_) => Err(Problem::new(
             Code::INDEX_NOT_REACHED,
-            format!(
-                "This node has applied the log up to {}, and did not reach {index} in time. Ask \
-                 again shortly, or ask another node.",
-                app.handle.applied_index()
-            ),
+            "This node is behind the leader, and did not catch up in time. Ask again shortly, or \
+             ask another node.",
         )),
     }
 }
@@ -193,70 +309,4 @@ fn wait() -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use tokio::sync::Notify;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn those_who_wait_share_one_round_and_newcomers_get_the_next() {
-        let rounds = Arc::new(Rounds::new(100));
-        let (begun, go) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
-        let ask = || {
-            let (rounds, begun, go) = (Arc::clone(&rounds), Arc::clone(&begun), Arc::clone(&go));
-            tokio::spawn(async move {
-                rounds
-                    .next(|| async move {
-                        let number = begun.fetch_add(1, Ordering::SeqCst) + 1;
-                        go.notified().await;
-                        number
-                    })
-                    .await
-            })
-        };
-        let first = ask();
-        while begun.load(Ordering::SeqCst) < 1 {
-            tokio::task::yield_now().await;
-        }
-        let later: Vec<_> = (0..10).map(|_| ask()).collect();
-        while rounds.waiters.available_permits() > 100 - 11 {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(begun.load(Ordering::SeqCst), 1, "one in flight");
-        go.notify_one();
-        assert_eq!(first.await.unwrap(), Some(1));
-        while begun.load(Ordering::SeqCst) < 2 {
-            tokio::task::yield_now().await;
-        }
-        go.notify_one();
-        for one in later {
-            assert_eq!(one.await.unwrap(), Some(2), "who came during round 1 is served by round 2");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_round_outlives_the_caller_that_ran_it() {
-        let rounds = Arc::new(Rounds::new(2));
-        let stuck = tokio::spawn({
-            let rounds = Arc::clone(&rounds);
-            async move { rounds.next(std::future::pending::<u8>).await }
-        });
-        while rounds.waiters.available_permits() == 2 {
-            tokio::task::yield_now().await;
-        }
-        let mut second = Box::pin(rounds.next(|| async { 2 }));
-        assert!(futures_util::poll!(&mut second).is_pending());
-        stuck.abort();
-        assert_eq!(second.await, Some(2));
-    }
-
-    #[tokio::test]
-    async fn waiters_are_bounded() {
-        let rounds = Rounds::new(1);
-        let mut waiting = Box::pin(rounds.next(std::future::pending::<u8>));
-        assert!(futures_util::poll!(&mut waiting).is_pending());
-        assert_eq!(rounds.next(|| async { 1 }).await, None);
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@
 //! (`openapi.rs`). Nothing below imports this.
 
 mod agents;
+mod anyone;
 mod api_keys;
 mod approvals;
 mod audit;
@@ -60,7 +61,7 @@ pub use freshness::ReadRounds;
 pub use metrics::metrics_router;
 pub use openapi::{Access, Route, route_table};
 pub use rate::{AddressRates, KeyRates};
-pub use relay::Relayed;
+pub use relay::{Relayed, Relaying};
 
 /// What the API works with. Clones share it.
 #[derive(Clone)]
@@ -91,6 +92,8 @@ pub struct App {
     pub issuer: Arc<str>,
     /// Rounds to the leader that requests share.
     pub rounds: Arc<ReadRounds>,
+    /// Requests that are passed on, on a node without a vote.
+    pub relaying: Relaying,
     /// Cancelled when the node begins to stop: endless answers end then.
     pub stopping: CancellationToken,
     /// The rates of API keys on this node.
@@ -110,7 +113,7 @@ pub fn router(app: App) -> Router {
     let router = routes
         .merge(openapi::router(&description))
         .fallback(request::fallback)
-        .layer(middleware::from_fn_with_state(app.clone(), request::around));
+        .layer(middleware::from_fn(request::around));
     let router = match app.voter {
         true => router,
         false => router.layer(middleware::from_fn_with_state(app.clone(), relay::pass_on)),

@@ -80,7 +80,8 @@ async fn list(
 )]
 async fn get(_: Operator, State(app): State<App>, Id(id): Id<OrgId>) -> Answer<Json<Organization>> {
     let organization =
-        find(&app, OrgId::KIND, |view| view.state.organizations.get(&id).cloned()).await?;
+        find(&app, OrgId::SYSTEM, OrgId::KIND, |view| view.state.organizations.get(&id).cloned())
+            .await?;
     Ok(Json(organization.as_ref().into()))
 }
 

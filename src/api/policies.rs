@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -14,6 +19,7 @@ use super::{
     problem::{FieldError, Problem},
     query::Query,
     reply::{Answer, Id, PathId, Written, expect},
+    request::internal_error,
     schema,
     wire::{
         Deleted,
@@ -22,9 +28,9 @@ use super::{
     },
 };
 use crate::{
-    actors::CheckError,
+    actors::{CheckError, Explained},
     clock,
-    domain::{self, Action, CheckedRules, Outcome, PolicyId},
+    domain::{self, Action, CheckedRules, OrgId, Outcome, PolicyId},
     policy::RuleDraft,
 };
 
@@ -42,8 +48,8 @@ fn a_policy(outcome: Outcome) -> Option<Arc<domain::Policy>> {
     }
 }
 
-async fn checked(app: &App, drafts: Vec<RuleDraft>) -> Answer<CheckedRules> {
-    app.policies.check(drafts).await.map_err(|error| match error {
+async fn checked(app: &App, org: OrgId, drafts: Vec<RuleDraft>) -> Answer<CheckedRules> {
+    app.policies.check(org, drafts).await.map_err(|error| match error {
         CheckError::Command(error) => error.into(),
         CheckError::Faults(faults) => {
             let named = |fault: crate::policy::FieldFault| FieldError {
@@ -70,7 +76,7 @@ async fn create(
     State(app): State<App>,
     JsonBody(body): JsonBody<CreatePolicy>,
 ) -> Answer<Written<Policy>> {
-    let rules = checked(&app, body.drafts()).await?;
+    let rules = checked(&app, caller.org(), body.drafts()).await?;
     let done = app.proposals.propose(caller.call_once(), body.into_action(rules)).await?;
     Ok(Written::created(expect(done, a_policy)?.map(|policy| policy.as_ref().into())))
 }
@@ -107,7 +113,9 @@ async fn get(
     Id(id): Id<PolicyId>,
 ) -> Answer<Json<Policy>> {
     let tenant = caller.tenant();
-    let policy = find(&app, PolicyId::KIND, |view| view.state.policy(tenant, id).cloned()).await?;
+    let policy =
+        find(&app, tenant.org, PolicyId::KIND, |view| view.state.policy(tenant, id).cloned())
+            .await?;
     Ok(Json(policy.as_ref().into()))
 }
 
@@ -128,7 +136,7 @@ async fn update(
     JsonBody(body): JsonBody<PatchPolicy>,
 ) -> Answer<Written<Policy>> {
     let rules = match body.drafts() {
-        Some(drafts) => Some(checked(&app, drafts).await?),
+        Some(drafts) => Some(checked(&app, caller.org(), drafts).await?),
         None => None,
     };
     let done = app.proposals.propose(caller.call(), body.into_action(id, rules)).await?;
@@ -165,10 +173,16 @@ async fn simulate(
     caller: Caller<perm::PoliciesRead>,
     State(app): State<App>,
     JsonBody(body): JsonBody<Simulate>,
-) -> Answer<Json<Simulation>> {
+) -> Answer<Response> {
     let request = body.into_request(caller.tenant());
     find_agent(&app, request.tenant, request.agent).await?;
-    let explained = app.policies.explain(request).await?;
-    let at = clock::now_ms().max(explained.view.state.clock);
-    Ok(Json(Simulation::new(&explained, at)))
+    let show = |explained: &Explained| {
+        let at = clock::now_ms().max(explained.view.state.clock);
+        serde_json::to_vec(&Simulation::new(explained, at))
+    };
+    let shown = app.policies.explain(request, show).await?.map_err(|error| {
+        tracing::error!(%error, "a simulation cannot be written as JSON");
+        internal_error()
+    })?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], shown).into_response())
 }

@@ -5,14 +5,14 @@
 //! request checks the key and all the rest as if it had been asked itself, so a node without a vote
 //! can do no more than its clients can. Knows nothing of any one route but verification's.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use authrai_cluster::{Answerer, Answering, AskError};
 use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -22,12 +22,20 @@ use tower::ServiceExt;
 
 use super::{
     App,
+    auth::organization_of,
     body::receive,
     problem::{Code, Problem},
+    rate::network_of,
     reply::LOG_INDEX,
     request::{RequestId, X_REQUEST_ID, in_due_form, internal_error},
 };
-use crate::{codec, handover::PASSED_ON, limits};
+use crate::{
+    codec,
+    domain::OrgId,
+    fair::{Full, Gate, Pass, Supply},
+    handover::PASSED_ON,
+    limits,
+};
 
 /// A request, or an answer, without its body.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,8 +119,52 @@ pub(super) async fn pass_on(State(app): State<App>, request: Request, next: Next
     in_due_form(answered, id.as_str())
 }
 
+/// The shares of what a node without a vote passes on: of callers with a key by organisation, of
+/// those without by network, so that neither displaces the other.
+#[derive(Clone)]
+pub struct Relaying {
+    organizations: Gate<OrgId>,
+    anonymous: Gate<IpAddr>,
+}
+
+impl Default for Relaying {
+    fn default() -> Self {
+        let supply = Supply::new(limits::RELAYED_MAX, limits::RELAYED_PER_ASKER_MAX);
+        Self { organizations: Gate::new(supply), anonymous: Gate::new(supply) }
+    }
+}
+
+/// A place among them; one of the two is taken.
+type Place = (Option<Pass<OrgId>>, Option<Pass<IpAddr>>);
+
+impl Relaying {
+    fn enter(&self, org: Option<OrgId>, extensions: &Extensions) -> Result<Place, Problem> {
+        let place = match org {
+            Some(org) => self.organizations.enter(org).map(|pass| (Some(pass), None)),
+            None => self.anonymous.enter(network_of(extensions)).map(|pass| (None, Some(pass))),
+        };
+        place.map_err(too_many)
+    }
+}
+
+fn too_many(full: Full) -> Problem {
+    match full {
+        Full::Node => Problem::new(
+            Code::OVERLOADED,
+            "This node has no vote and passes writes on, and as many are under way as it can have. \
+             Nothing was done; try again shortly, or ask another node.",
+        ),
+        Full::Share => Problem::new(
+            Code::LIMIT_REACHED,
+            "This node has no vote and passes writes on, and your share of those under way is \
+             taken. Nothing was done; wait until some are answered, or ask another node.",
+        ),
+    }
+}
+
 async fn passed_on(app: &App, request: Request, id: &RequestId) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
+    let _place = app.relaying.enter(organization_of(app, &parts.headers), &parts.extensions)?;
     let body = receive(&parts.headers, body).await?;
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         parts.headers.insert(X_REQUEST_ID.clone(), value);
@@ -232,6 +284,19 @@ mod tests {
         ] {
             assert_eq!(is_local(&method, path), local, "{method} {path}");
         }
+    }
+
+    #[test]
+    fn neither_one_organisation_nor_callers_without_a_key_take_all_that_is_passed_on() {
+        let relaying = Relaying::default();
+        let [one, two] = [1, 2].map(OrgId::from_ulid);
+        let none = Extensions::new();
+        let fill = |org| std::iter::from_fn(|| relaying.enter(org, &none).ok()).count();
+        let held: Vec<_> = std::iter::from_fn(|| relaying.enter(Some(one), &none).ok()).collect();
+        assert_eq!(held.len(), limits::RELAYED_PER_ASKER_MAX);
+        let anonymous: Vec<_> = std::iter::from_fn(|| relaying.enter(None, &none).ok()).collect();
+        assert_eq!(anonymous.len(), limits::RELAYED_PER_ASKER_MAX);
+        assert_eq!(fill(Some(two)), limits::RELAYED_PER_ASKER_MAX);
     }
 
     #[tokio::test]

@@ -1,7 +1,6 @@
 //! What every request passes through: an id, a time limit, and an answer in due form.
 //!
-//! One layer around all routes. It gives the request its id, waits for `AuthRAI-Min-Index`, bounds
-//! the time, survives a panic, writes every error as a problem, sets the headers that stand on
+//! One layer around all routes. It gives the request its id, bounds the time, survives a panic, writes every error as a problem, sets the headers that stand on
 //! every answer, and counts. Knows nothing of any one route.
 
 use std::{
@@ -14,7 +13,7 @@ use std::{
 };
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Request},
     http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -22,7 +21,7 @@ use axum::{
 use futures_util::FutureExt;
 
 use super::{
-    App, freshness, metrics,
+    metrics,
     notes::Notes,
     problem::{Carried, Code, Problem},
 };
@@ -66,7 +65,7 @@ fn mint() -> Arc<str> {
 }
 
 /// The layer.
-pub async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
+pub async fn around(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = RequestId::take_or_mint(request.headers());
     request.extensions_mut().insert(id.clone());
@@ -78,7 +77,7 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
         request.extensions_mut().insert(notes.clone());
     }
 
-    let response = AssertUnwindSafe(within_time(&app, request, next)).catch_unwind().await;
+    let response = AssertUnwindSafe(within_time(request, next)).catch_unwind().await;
     let response = response.unwrap_or_else(|_| {
         tracing::error!(request_id = &*id.0, "a handler panicked");
         internal_error().into_response()
@@ -107,15 +106,9 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
     response
 }
 
-async fn within_time(app: &App, request: Request, next: Next) -> Response {
-    let work = async {
-        match freshness::wait_for_min_index(app, request.headers()).await {
-            Ok(()) => next.run(request).await,
-            Err(problem) => problem.into_response(),
-        }
-    };
+async fn within_time(request: Request, next: Next) -> Response {
     let limit = Duration::from_secs(limits::REQUEST_TIMEOUT_S);
-    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+    tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
         Problem::new(
             Code::TIMED_OUT,
             format!(

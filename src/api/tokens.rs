@@ -94,7 +94,7 @@ async fn issue(
 }
 
 async fn still_pending(app: &App, tenant: Tenant, id: Option<ApprovalId>) -> Answer<Response> {
-    let done = find(app, ApprovalId::KIND, |view| {
+    let done = find(app, tenant.org, ApprovalId::KIND, |view| {
         let value = PendingApproval::from(view.state.approval(tenant, id?)?.as_ref());
         Some(Done { index: view.index, value, replayed: false })
     })
@@ -144,7 +144,7 @@ async fn get(
     Id(id): Id<TokenId>,
 ) -> Answer<Json<Token>> {
     let tenant = caller.tenant();
-    let token = find(&app, TokenId::KIND, |view| {
+    let token = find(&app, tenant.org, TokenId::KIND, |view| {
         let now_s = now_s(&app, view);
         view.state.token(tenant, id).filter(|token| token.expires_at > now_s)
     })

@@ -14,8 +14,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
+    anyone::Anyone,
     body::JsonBody,
-    freshness::{catch_up, unavailable},
+    freshness::{Asker, catch_up, unavailable},
     metrics,
     reply::Answer,
     wire::verdict::{BatchVerdicts, VerdictBody, VerifyBatch, VerifyToken},
@@ -40,10 +41,11 @@ pub(super) fn router() -> OpenApiRouter<App> {
     security(()),
 )]
 async fn verify(
+    Anyone(asker): Anyone,
     State(app): State<App>,
     JsonBody(question): JsonBody<VerifyToken>,
 ) -> Answer<Json<VerdictBody>> {
-    let verdicts = answers(&app, std::slice::from_ref(&question)).await?;
+    let verdicts = answers(&app, asker, std::slice::from_ref(&question)).await?;
     let verdict = verdicts.into_iter().next().ok_or_else(|| unavailable(&app))?;
     Ok(Json(counted(verdict)))
 }
@@ -58,10 +60,11 @@ async fn verify(
     security(()),
 )]
 async fn verify_batch(
+    Anyone(asker): Anyone,
     State(app): State<App>,
     JsonBody(batch): JsonBody<VerifyBatch>,
 ) -> Answer<Json<BatchVerdicts>> {
-    let verdicts = answers(&app, &batch.into_questions()).await?;
+    let verdicts = answers(&app, asker, &batch.into_questions()).await?;
     Ok(Json(BatchVerdicts { results: verdicts.into_iter().map(counted).collect() }))
 }
 
@@ -77,7 +80,7 @@ enum Look {
 
 /// A verdict for each question, in order. Where there is none at once, it is asked again: of a view that
 /// holds all that was issued before the first time, and once what expires about then has expired.
-async fn answers(app: &App, questions: &[VerifyToken]) -> Answer<Vec<Verdict>> {
+async fn answers(app: &App, asker: Asker, questions: &[VerifyToken]) -> Answer<Vec<Verdict>> {
     let mut verdicts = vec![None; questions.len()];
     let mut caught_up = false;
     for _ in 0..SETTLE_TRIES_MAX {
@@ -94,7 +97,7 @@ async fn answers(app: &App, questions: &[VerifyToken]) -> Answer<Vec<Verdict>> {
             return Ok(verdicts.into_iter().flatten().collect());
         }
         if unseen {
-            catch_up(app).await?;
+            catch_up(app, asker).await?;
             caught_up = true;
         }
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;

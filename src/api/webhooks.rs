@@ -94,7 +94,7 @@ async fn get(
 
 /// The webhook with this id, if the tenant has it.
 async fn find_webhook(app: &App, tenant: Tenant, id: WebhookId) -> Answer<Arc<domain::Webhook>> {
-    find(app, WebhookId::KIND, |view| view.state.webhook(tenant, id).cloned()).await
+    find(app, tenant.org, WebhookId::KIND, |view| view.state.webhook(tenant, id).cloned()).await
 }
 
 /// Update a webhook
@@ -214,7 +214,7 @@ async fn deliveries(
     Query(page): Query<Page>,
 ) -> Answer<Json<List<Delivery>>> {
     let tenant = caller.tenant();
-    let outbox = find(&app, WebhookId::KIND, |view| {
+    let outbox = find(&app, tenant.org, WebhookId::KIND, |view| {
         view.state.webhook(tenant, id).and_then(|_| view.state.outboxes.get(&id)).cloned()
     })
     .await?;

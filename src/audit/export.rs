@@ -18,6 +18,8 @@ pub struct Export {
     search: Search,
     format: Format,
     head: u64,
+    /// Records that a piece reads at most.
+    reads_max: u64,
     progress: Progress,
 }
 
@@ -33,7 +35,16 @@ impl Export {
     pub fn new(chain: Chain, filter: &Filter, format: Format) -> Result<Self, AuditError> {
         let head = chain.head();
         let search = Search::new(chain, filter, head)?;
-        Ok(Self { search, format, head, progress: Progress::Start })
+        let reads_max = match filter.needs_reading() {
+            true => AUDIT_SCAN_MAX_RECORDS,
+            false => AUDIT_CHUNK_MAX_RECORDS as u64,
+        };
+        Ok(Self { search, format, head, reads_max, progress: Progress::Start })
+    }
+
+    /// Records that a piece reads at most.
+    pub const fn reads_max(&self) -> u64 {
+        self.reads_max
     }
 
     /// Place of the last event of the chain when it started.

@@ -6,8 +6,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 use super::{
     export::Export,
     offline::Format,
@@ -17,12 +15,13 @@ use super::{
     verify::{Check, Verdict},
 };
 use crate::{
-    domain::{Hash, Head, Tenant},
-    gate::{Full, Gate, Pass},
+    domain::{Hash, Head, OrgId, Tenant},
+    fair::{Full, Gate, Pass, Supply, Turns},
     limits::{
         AUDIT_CHUNK_MAX_BYTES, AUDIT_CHUNK_MAX_RECORDS, AUDIT_EXPORTS_MAX,
-        AUDIT_EXPORTS_PER_ORGANIZATION_MAX, AUDIT_READERS_MAX, AUDIT_STREAMS_MAX,
-        AUDIT_STREAMS_PER_ORGANIZATION_MAX, AUDIT_WAITING_MAX,
+        AUDIT_EXPORTS_PER_ORGANIZATION_MAX, AUDIT_READERS_MAX, AUDIT_SCAN_MAX_RECORDS,
+        AUDIT_STREAMS_MAX, AUDIT_STREAMS_PER_ORGANIZATION_MAX, AUDIT_VERIFY_TURN_RECORDS,
+        AUDIT_WAITING_MAX, AUDIT_WAITING_PER_ORGANIZATION_MAX,
     },
 };
 
@@ -30,10 +29,15 @@ use crate::{
 #[derive(Clone)]
 pub struct AuditLog {
     records: Arc<dyn Records>,
-    readers: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
-    exports: Gate,
-    streams: Gate,
+    readers: Turns<OrgId>,
+    waiting: Gate<OrgId>,
+    exports: Gate<OrgId>,
+    streams: Gate<OrgId>,
+}
+
+/// What a turn costs in which so many records may be read.
+const fn cost(records: u64) -> u64 {
+    1 + records / AUDIT_CHUNK_MAX_RECORDS as u64
 }
 
 impl AuditLog {
@@ -41,10 +45,10 @@ impl AuditLog {
     pub fn new(records: Arc<dyn Records>) -> Self {
         Self {
             records,
-            readers: Arc::new(Semaphore::new(AUDIT_READERS_MAX)),
-            waiting: Arc::new(Semaphore::new(AUDIT_WAITING_MAX)),
-            exports: Gate::new(AUDIT_EXPORTS_MAX, AUDIT_EXPORTS_PER_ORGANIZATION_MAX),
-            streams: Gate::new(AUDIT_STREAMS_MAX, AUDIT_STREAMS_PER_ORGANIZATION_MAX),
+            readers: Turns::new(Supply::new(AUDIT_READERS_MAX, AUDIT_READERS_MAX)),
+            waiting: gate(AUDIT_WAITING_MAX, AUDIT_WAITING_PER_ORGANIZATION_MAX),
+            exports: gate(AUDIT_EXPORTS_MAX, AUDIT_EXPORTS_PER_ORGANIZATION_MAX),
+            streams: gate(AUDIT_STREAMS_MAX, AUDIT_STREAMS_PER_ORGANIZATION_MAX),
         }
     }
 
@@ -60,18 +64,22 @@ impl AuditLog {
         offset: u64,
         limit: usize,
     ) -> Result<Page, QueryError> {
-        let _seat = self.waiting.try_acquire().map_err(|_| AuditError::Busy)?;
+        let _seat = self.waiting.enter(tenant.org).map_err(AuditError::Busy)?;
         let chain = self.chain(tenant);
-        self.turn(move || query::page(chain, &filter, offset, limit)).await?
+        let records = match filter.needs_reading() {
+            true => AUDIT_SCAN_MAX_RECORDS,
+            false => limit as u64,
+        };
+        self.turn(tenant, cost(records), move || query::page(chain, &filter, offset, limit)).await?
     }
 
     /// A place for an export or a check, to be held until it ends.
-    pub fn export_pass(&self, tenant: Tenant) -> Result<Pass, Full> {
+    pub fn export_pass(&self, tenant: Tenant) -> Result<Pass<OrgId>, Full> {
         self.exports.enter(tenant.org)
     }
 
     /// A place for a stream, to be held until it ends.
-    pub fn stream_pass(&self, tenant: Tenant) -> Result<Pass, Full> {
+    pub fn stream_pass(&self, tenant: Tenant) -> Result<Pass<OrgId>, Full> {
         self.streams.enter(tenant.org)
     }
 
@@ -83,13 +91,19 @@ impl AuditLog {
         format: Format,
     ) -> Result<Export, AuditError> {
         let chain = self.chain(tenant);
-        self.turn(move || Export::new(chain, &filter, format)).await?
+        self.turn(tenant, cost(0), move || Export::new(chain, &filter, format)).await?
     }
 
     /// The next piece of an export that is not empty, and the export, unless it has ended.
-    pub async fn piece(&self, mut export: Export) -> Result<Option<(Vec<u8>, Export)>, AuditError> {
+    pub async fn piece(
+        &self,
+        tenant: Tenant,
+        mut export: Export,
+    ) -> Result<Option<(Vec<u8>, Export)>, AuditError> {
         loop {
-            let (piece, rest) = self.turn(move || (export.piece(), export)).await?;
+            let cost = cost(export.reads_max());
+            let turn = self.turn(tenant, cost, move || (export.piece(), export));
+            let (piece, rest) = turn.await?;
             match piece? {
                 None => return Ok(None),
                 Some(piece) if piece.is_empty() => export = rest,
@@ -102,7 +116,8 @@ impl AuditLog {
     pub async fn check(&self, tenant: Tenant, head: Head) -> Result<Verdict, AuditError> {
         let mut check = Check::new(self.chain(tenant), head);
         loop {
-            let (verdict, rest) = self.turn(move || (check.turn(), check)).await?;
+            let records = cost(AUDIT_VERIFY_TURN_RECORDS);
+            let (verdict, rest) = self.turn(tenant, records, move || (check.turn(), check)).await?;
             match verdict? {
                 Some(verdict) => return Ok(verdict),
                 None => check = rest,
@@ -132,7 +147,8 @@ impl AuditLog {
         if chain.head() <= after {
             return Ok(Vec::new());
         }
-        self.turn(move || some_after(&chain, after, records_max, bytes_max)).await?
+        let work = move || some_after(&chain, after, records_max, bytes_max);
+        self.turn(tenant, cost(records_max as u64), work).await?
     }
 
     /// Hash of the event at `seq`; zeros for 0.
@@ -141,16 +157,18 @@ impl AuditLog {
             return Ok(Head::START.hash);
         }
         let mut reader = Reader::new(self.chain(tenant));
-        self.turn(move || reader.entry(seq).map(|entry| entry.hash)).await?
+        self.turn(tenant, cost(0), move || reader.entry(seq).map(|entry| entry.hash)).await?
     }
 
-    /// Runs `work` on a thread that may block, when it is its turn. The turn lasts as long as the
-    /// work, also when nobody waits for it any more.
+    /// Runs `work` on a thread that may block, when it is its organisation's turn. The turn lasts
+    /// as long as the work, also when nobody waits for it any more.
     async fn turn<T: Send + 'static>(
         &self,
+        tenant: Tenant,
+        cost: u64,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, AuditError> {
-        let turn = self.readers.clone().acquire_owned().await.map_err(|_| AuditError::Closed)?;
+        let turn = self.readers.take(tenant.org, cost).await;
         let done = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             work()
@@ -161,6 +179,10 @@ impl AuditLog {
             Err(_) => Err(AuditError::Closed),
         }
     }
+}
+
+fn gate(total: usize, of_one: usize) -> Gate<OrgId> {
+    Gate::new(Supply::new(total, of_one))
 }
 
 fn some_after(

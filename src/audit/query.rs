@@ -52,7 +52,7 @@ impl Filter {
     }
 
     /// Whether only an event itself tells if it matches.
-    fn needs_reading(&self) -> bool {
+    pub(super) fn needs_reading(&self) -> bool {
         self.token.is_some() || self.actor.is_some()
     }
 

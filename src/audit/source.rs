@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     domain::{Hash, Tenant},
+    fair::Full,
     limits::{AUDIT_CHUNK_MAX_BYTES, AUDIT_CHUNK_MAX_RECORDS},
 };
 
@@ -115,8 +116,8 @@ pub enum AuditError {
     #[error("the node is shutting down")]
     Closed,
     /// Too many requests wait for the audit log.
-    #[error("too many requests are reading the audit log")]
-    Busy,
+    #[error("too many requests are reading the audit log: {0}")]
+    Busy(Full),
 }
 
 /// One chain, to be read.

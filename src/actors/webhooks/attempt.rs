@@ -7,15 +7,16 @@
 use std::sync::Arc;
 
 use metrics::{counter, histogram};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::error;
 
 use super::{Shared, Tools, desk::Start};
 use crate::{
     clock,
     domain::{
-        AttemptResult, DeliveryAttempt, DeliveryFault, FailedAttempt, Millis, Webhook, WebhookId,
+        AttemptResult, DeliveryAttempt, DeliveryFault, FailedAttempt, Millis, OrgId, Webhook,
+        WebhookId,
     },
+    fair::{Supply, Turn, Turns},
     limits, secrets,
     webhooks::{Answer, Message, Parcel, SigningSecret},
 };
@@ -25,26 +26,27 @@ pub const ATTEMPTS_METRIC: &str = "authrai_webhook_attempts_total";
 /// How long attempts took, seconds.
 pub const ATTEMPT_SECONDS_METRIC: &str = "authrai_webhook_attempt_seconds";
 
-/// The places of a node for attempts. Endpoints that fail or are slow have a bounded number of
-/// their own, so that they can wait only for each other.
+/// The places of a node for attempts, given to organisations in turn. Endpoints that fail or are
+/// slow have a bounded number of their own, so that they can wait only for each other.
 pub(super) struct Lanes {
-    well: Semaphore,
-    struggling: Semaphore,
+    well: Turns<OrgId>,
+    struggling: Turns<OrgId>,
 }
 
 impl Default for Lanes {
     fn default() -> Self {
+        let lane = |total| Turns::new(Supply::new(total, total / limits::WEBHOOK_ATTEMPTS_SHARE));
         Self {
-            well: Semaphore::new(limits::WEBHOOK_ATTEMPTS_MAX),
-            struggling: Semaphore::new(limits::WEBHOOK_STRUGGLING_ATTEMPTS_MAX),
+            well: lane(limits::WEBHOOK_ATTEMPTS_MAX),
+            struggling: lane(limits::WEBHOOK_STRUGGLING_ATTEMPTS_MAX),
         }
     }
 }
 
 impl Lanes {
-    async fn enter(&self, struggling: bool) -> Option<SemaphorePermit<'_>> {
+    async fn enter(&self, org: OrgId, struggling: bool) -> Turn<OrgId> {
         let lane = if struggling { &self.struggling } else { &self.well };
-        lane.acquire().await.ok()
+        lane.take(org, 1).await
     }
 }
 
@@ -64,8 +66,9 @@ pub(super) async fn make(
     start: &Start,
     struggling: bool,
 ) -> Result<DeliveryAttempt, NotMade> {
-    let _place = shared.lanes.enter(struggling).await.ok_or(NotMade::NotNow)?;
     let work = &shared.tools;
+    let org = work.views.load().state.webhooks.get(&id).map(|webhook| webhook.tenant.org);
+    let _place = shared.lanes.enter(org.ok_or(NotMade::NotNow)?, struggling).await;
     let view = work.views.load_full();
     let enabled = |webhook: &&Arc<Webhook>| webhook.disabled.is_none();
     let webhook = view.state.webhooks.get(&id).filter(enabled).ok_or(NotMade::NotNow)?;

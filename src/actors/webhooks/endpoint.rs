@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     clock,
-    domain::{AttemptResult, DeliveryAttempt, WebhookId},
+    domain::{AttemptResult, DeliveryAttempt, OrgId, WebhookId},
     limits, webhooks,
 };
 
@@ -57,6 +57,7 @@ pub(super) struct Endpoint {
     shared: Arc<Shared>,
     reports: mpsc::Sender<Report>,
     id: WebhookId,
+    org: OrgId,
     desk: Desk,
     /// Aborted when this is dropped.
     attempts: JoinSet<()>,
@@ -79,12 +80,14 @@ impl Actor for EndpointActor {
         myself: ActorRef<Message>,
         (shared, reports, id): (Arc<Shared>, mpsc::Sender<Report>, WebhookId),
     ) -> Result<Endpoint, ActorProcessingErr> {
-        let outbox = shared.tools.views.load().state.outboxes.get(&id).cloned();
-        let outbox = outbox.ok_or("the endpoint is gone already")?;
+        let view = shared.tools.views.load_full();
+        let known = view.state.webhooks.get(&id).zip(view.state.outboxes.get(&id));
+        let (webhook, outbox) = known.ok_or("the endpoint is gone already")?;
         myself.send_message(Message::Look)?;
         Ok(Endpoint {
             id,
-            desk: Desk::new(&outbox),
+            org: webhook.tenant.org,
+            desk: Desk::new(outbox),
             attempts: JoinSet::new(),
             struggling: outbox.progress.failing_since.is_some(),
             reported: outbox.progress.position,
@@ -236,6 +239,7 @@ impl Endpoint {
         attempt: Option<DeliveryAttempt>,
         under_way: Option<TaskTrackerToken>,
     ) -> Result<(), ActorProcessingErr> {
+        let place = self.shared.unrecorded.take(self.org, 1).await;
         self.reported = self.desk.position();
         let report = Report {
             webhook: self.id,
@@ -243,6 +247,7 @@ impl Endpoint {
             attempt,
             from: myself.clone(),
             under_way,
+            place,
         };
         self.reports.send(report).await.map_err(|_| "nobody records".into())
     }

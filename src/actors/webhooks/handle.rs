@@ -4,15 +4,14 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use tokio::sync::Semaphore;
-
 use crate::{
     actors::{Call, CommandError, Done, Proposals, agents::expect},
     clock,
     domain::{
-        Action, CreateWebhook, EventId, Kind, Outcome, Refusal, RotateWebhookSecret, Tenant,
+        Action, CreateWebhook, EventId, Kind, OrgId, Outcome, Refusal, RotateWebhookSecret, Tenant,
         Webhook, WebhookId,
     },
+    fair::{Gate, Supply},
     limits, mint, rfc3339,
     secrets::KeyFile,
     verify::Views,
@@ -51,7 +50,7 @@ pub struct Webhooks {
     views: Views,
     keys: Arc<KeyFile>,
     deliverer: Deliverer,
-    tests: Arc<Semaphore>,
+    tests: Gate<OrgId>,
 }
 
 impl Webhooks {
@@ -61,8 +60,9 @@ impl Webhooks {
         keys: Arc<KeyFile>,
         deliverer: Deliverer,
     ) -> Self {
-        let tests = Arc::new(Semaphore::new(limits::WEBHOOK_TESTS_MAX));
-        Self { proposals, views, keys, deliverer, tests }
+        let tests =
+            Supply::new(limits::WEBHOOK_TESTS_MAX, limits::WEBHOOK_TESTS_PER_ORGANIZATION_MAX);
+        Self { proposals, views, keys, deliverer, tests: Gate::new(tests) }
     }
 
     /// Whether an endpoint may be at this URL.
@@ -140,7 +140,7 @@ impl Webhooks {
     /// If there is no such endpoint, or as many tests are under way as this node admits.
     pub async fn test(&self, tenant: Tenant, id: WebhookId) -> Result<Answer, CommandError> {
         let webhook = self.find(tenant, id)?;
-        let _place = self.tests.try_acquire().map_err(|_| CommandError::Overloaded)?;
+        let _place = self.tests.enter(tenant.org)?;
         let at = clock::now_ms();
         let unsealed = |error: webhooks::Unsealed| CommandError::Failed(error.to_string());
         let secrets: Vec<SigningSecret> = webhook

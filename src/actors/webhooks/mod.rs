@@ -36,7 +36,8 @@ pub use handle::{NewWebhook, WebhookWithSecret, Webhooks};
 use super::Proposals;
 use crate::{
     audit::AuditLog,
-    domain::{Outbox, State, Webhook, WebhookId},
+    domain::{OrgId, Outbox, State, Webhook, WebhookId},
+    fair::{Supply, Turns},
     limits,
     secrets::KeyFile,
     verify::Views,
@@ -77,6 +78,8 @@ pub(super) struct Arguments(Arc<Shared>);
 struct Shared {
     tools: Tools,
     lanes: Lanes,
+    /// Places among the outcomes that wait to be recorded.
+    unrecorded: Turns<OrgId>,
     /// Attempts, from their start until the state knows of them.
     under_way: TaskTracker,
     draining: CancellationToken,
@@ -93,6 +96,10 @@ impl Arguments {
         Self(Arc::new(Shared {
             tools,
             lanes: Lanes::default(),
+            unrecorded: Turns::new(Supply::new(
+                limits::WEBHOOK_REPORTS_WAITING_MAX,
+                limits::WEBHOOK_RECORD_ATTEMPTS_MAX,
+            )),
             under_way: TaskTracker::new(),
             draining: CancellationToken::new(),
         }))

@@ -1,7 +1,7 @@
 //! The recorder: outcomes of all endpoints of this node, gathered for a moment, in one command.
 //!
 //! An entry of the log for each delivery would make webhooks cost as much as tokens. What waits here
-//! is bounded, and endpoints wait in their turn. A command that the cluster did not take is proposed
+//! is bounded, and organisations wait in turn: of each, no more waits here than fits one command. A command that the cluster did not take is proposed
 //! again: outcomes count once. Must not know what the outcomes are.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -17,7 +17,8 @@ use tracing::warn;
 use super::endpoint::Message;
 use crate::{
     actors::{Call, Proposals},
-    domain::{Action, DeliveryAttempt, EndpointProgress, RecordDeliveries, WebhookId},
+    domain::{Action, DeliveryAttempt, EndpointProgress, OrgId, RecordDeliveries, WebhookId},
+    fair::Turn,
     limits,
 };
 
@@ -33,6 +34,8 @@ pub(super) struct Report {
     pub(super) from: ActorRef<Message>,
     /// Held until then.
     pub(super) under_way: Option<TaskTrackerToken>,
+    /// The place of its organisation that it takes until then.
+    pub(super) place: Turn<OrgId>,
 }
 
 /// Outcomes for one command, and whom to tell.
@@ -41,12 +44,13 @@ struct Batch {
     endpoints: BTreeMap<WebhookId, EndpointProgress>,
     told_by: Vec<(ActorRef<Message>, Option<u64>)>,
     under_way: Vec<TaskTrackerToken>,
+    places: Vec<Turn<OrgId>>,
     attempts: usize,
 }
 
 impl Batch {
     fn add(&mut self, report: Report) {
-        let Report { webhook, position, attempt, from, under_way } = report;
+        let Report { webhook, position, attempt, from, under_way, place } = report;
         let progress = self.endpoints.entry(webhook).or_insert_with(|| EndpointProgress {
             webhook,
             position,
@@ -57,6 +61,7 @@ impl Batch {
         self.told_by.push((from, attempt.as_ref().map(|attempt| attempt.seq)));
         progress.attempts.extend(attempt);
         self.under_way.extend(under_way);
+        self.places.push(place);
     }
 
     fn is_full(&self) -> bool {
