@@ -162,8 +162,8 @@ impl<K: Ord + Clone> Queue<K> {
         } else {
             self.waiting.insert((later, key.clone()));
         }
-        self.forgive();
         self.held.add(&key);
+        self.forgive();
         Some((key, waiter.wake))
     }
 
