@@ -48,7 +48,7 @@ pub const COMMANDS_IN_FLIGHT_PER_ORGANIZATION_MAX: usize = 2_048;
 pub const COMMANDS_AT_THE_LOG_MAX: usize = 4_096;
 /// Commands of one organisation that one node has proposed and that are not committed yet: so many
 /// of them, at most, are in the log before the next command of another organisation.
-pub const COMMANDS_AT_THE_LOG_PER_ORGANIZATION_MAX: usize = 512;
+pub const COMMANDS_AT_THE_LOG_PER_ORGANIZATION_MAX: usize = 1_024;
 /// API keys whose last use is remembered between two reports of it.
 pub const KEY_USES_REMEMBERED_MAX: usize = 10_000;
 /// Largest answer that is brought back to a node without a vote, which passed the request on.
@@ -183,7 +183,8 @@ pub const CONDITION_MAX_BYTES: usize = 1_024;
 /// Deepest nesting of a condition.
 pub const CONDITION_DEPTH_MAX: usize = 16;
 /// Most that evaluating one condition may cost, in steps: about one for each part of it and each 64
-/// bytes that it looks at, times the turns of its loops.
+/// bytes that it looks at, times the turns of its loops. Each byte that a regular expression looks
+/// at counts for a sixteenth of the states of its automaton.
 pub const CONDITION_STEPS_MAX: u64 = 20_000;
 /// Most that evaluating all active policies of one organisation's environment may cost, in steps.
 pub const POLICY_STEPS_PER_TENANT_MAX: u64 = 500_000;
@@ -219,10 +220,8 @@ pub const VERDICT_AGE_MAX_MS: u64 = 5_000;
 pub const JUDGEMENTS_WAITING_MAX: usize = 4_096;
 /// The same, of one organisation.
 pub const JUDGEMENTS_WAITING_PER_ORGANIZATION_MAX: usize = 1_024;
-/// Threads of a node that evaluate policies at the same time, where it has as many cores.
+/// Threads of a node that evaluate policies at the same time.
 pub const POLICY_THREADS_MAX: usize = 4;
-/// The same, where it has fewer cores: one organisation has half of them, so there are two.
-pub const POLICY_THREADS_MIN: usize = 2;
 /// Steps of policies that count as one turn at a thread, in the order in which turns are given.
 pub const POLICY_STEPS_A_TURN: u64 = 1_000;
 /// Tenants whose compiled policies a node keeps.

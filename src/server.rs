@@ -191,6 +191,7 @@ impl Server {
             ),
             recheck_domains_every: Duration::from_secs(config.dns.recheck_interval_s),
             plans: plans(&config.plans.offered),
+            operator_plans: operator_plans(&config.plans.offered),
         })
         .await
         .map_err(|error| StartError::Actors(error.to_string()))?;
@@ -349,6 +350,12 @@ pub fn plans(offered: &OfferedPlans) -> Vec<Plan> {
         is_offered: true,
     };
     offered.iter().enumerate().map(plan).collect()
+}
+
+/// The configured plans that only an operator gives an organisation.
+pub fn operator_plans(offered: &OfferedPlans) -> Vec<String> {
+    let operators = offered.iter().filter(|plan| !plan.self_service);
+    operators.map(|plan| plan.name.clone()).collect()
 }
 
 fn listen(address: SocketAddr, key: &'static str) -> Result<TcpListener, StartError> {

@@ -53,11 +53,15 @@ pub async fn plans(
     proposals: &Proposals,
     views: &Views,
     plans: &[Plan],
+    operator_plans: &[String],
 ) -> Result<(), CommandError> {
-    if views.load().state.offers(plans) {
-        return Ok(());
+    if !views.load().state.offers(plans) {
+        propose(proposals, Action::SetPlans(plans.to_vec())).await?;
     }
-    propose(proposals, Action::SetPlans(plans.to_vec())).await.map(|_| ())
+    if views.load().state.lacks_operator_plans(operator_plans) {
+        propose(proposals, Action::SetOperatorPlans(operator_plans.to_vec())).await?;
+    }
+    Ok(())
 }
 
 /// What a development node is to have.
@@ -67,6 +71,8 @@ pub struct DevWishes<'a> {
     pub api_key: Option<Secret>,
     /// The plans on offer.
     pub plans: &'a [Plan],
+    /// The names of those that only an operator gives an organisation.
+    pub operator_plans: &'a [String],
     /// The plan that the organisation must be on afterwards.
     pub plan: Option<&'a str>,
     /// The plan of an organisation that is made, if it does not matter.
@@ -80,8 +86,8 @@ pub async fn development(
     views: &Views,
     wishes: DevWishes<'_>,
 ) -> Result<DevKeys, CommandError> {
-    let DevWishes { api_key: fixed, plans: offered, plan, default_plan } = wishes;
-    plans(proposals, views, offered).await?;
+    let DevWishes { api_key: fixed, plans: offered, operator_plans, plan, default_plan } = wishes;
+    plans(proposals, views, offered, operator_plans).await?;
     let operator_key = first_operator_key(proposals, views).await?;
     let existing = views.load().state.organizations.values().next().cloned();
     let fresh = existing.is_none();

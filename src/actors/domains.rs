@@ -53,11 +53,7 @@ pub struct Domains {
 
 impl Domains {
     pub(super) fn new(looker: Looker) -> Self {
-        let gate = Gate::new(Supply::new(
-            limits::DOMAIN_CHECKS_MAX,
-            limits::DOMAIN_CHECKS_PER_ORGANIZATION_MAX,
-        ));
-        Self { looker, gate }
+        Self { looker, gate: checks_at_once() }
     }
 
     /// Looks for the record of a domain of `org`, and records what was seen.
@@ -122,6 +118,10 @@ impl Looker {
             }
         }
     }
+}
+
+fn checks_at_once() -> Gate<OrgId> {
+    Gate::new(Supply::new(limits::DOMAIN_CHECKS_MAX, limits::DOMAIN_CHECKS_PER_ORGANIZATION_MAX))
 }
 
 /// As much of `answer` as is kept; what was `expected` comes first.
@@ -242,6 +242,13 @@ impl Arguments {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fair::check::gate_is_shared;
+
+    #[test]
+    fn one_organisation_does_not_keep_the_others_from_checking_domains() {
+        let [attacker, other] = [1, 2].map(OrgId::from_ulid);
+        gate_is_shared(&checks_at_once(), attacker, other);
+    }
 
     #[test]
     fn what_is_kept_of_an_answer_is_bounded_and_has_the_expected_record_first() {

@@ -5,7 +5,7 @@
 //! serves others. Rules that somebody writes are checked on the same threads. Decides nothing that
 //! counts: the core does, and refuses a judgement that has become stale.
 
-use std::{collections::BTreeMap, sync::Arc, thread::available_parallelism};
+use std::{collections::BTreeMap, sync::Arc};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::{
@@ -127,8 +127,9 @@ impl Policies {
         if !state.policies_of(tenant).any(|policy| policy.is_active) {
             return Ok(judged);
         }
+        // As old as its evaluation, however long it waited for its turn: the epochs are of before.
         let verdict = self.ask(asked, false).await?.verdict;
-        Ok(Judged { verdict, ..judged })
+        Ok(Judged { verdict, at: clock::now_ms(), ..judged })
     }
 
     /// The same, with every rule that matches, for people who wonder; and what `show` makes of it,
@@ -199,11 +200,10 @@ fn default_end(default: DefaultEffect) -> End {
 pub(super) struct Threads(Turns<OrgId>);
 
 impl Default for Threads {
-    /// As many as there are cores, within bounds. One organisation has half of them at most, so
-    /// that whoever comes next finds a free one.
+    /// One organisation has all but one of them at most, so that whoever comes next finds a free
+    /// one.
     fn default() -> Self {
-        let cores = available_parallelism().map_or(limits::POLICY_THREADS_MIN, usize::from);
-        let threads = cores.clamp(limits::POLICY_THREADS_MIN, limits::POLICY_THREADS_MAX);
+        let threads = limits::POLICY_THREADS_MAX;
         Self(Turns::new(Supply::new(threads, threads)))
     }
 }
@@ -383,5 +383,19 @@ impl Compiled {
             .collect();
         let steps = policies.values().map(|policy| policy.source().steps).sum();
         Self { set: PolicySet::new(policies.values()), turns: turns_of(steps), policies }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fair::check::{gate_is_shared, turns_are_shared};
+
+    #[test]
+    fn one_organisation_does_not_keep_the_others_from_being_judged() {
+        let arguments = Arguments::new(Views::default());
+        let [attacker, other] = [1, 2].map(OrgId::from_ulid);
+        gate_is_shared(&arguments.places, attacker, other);
+        turns_are_shared(&arguments.threads.0, attacker, other);
     }
 }

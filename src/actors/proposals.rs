@@ -37,15 +37,7 @@ pub struct Proposals {
 impl Proposals {
     /// Proposals through `handle`.
     pub fn new(handle: Handle<AuthMachine>) -> Self {
-        let places = Supply::new(
-            limits::COMMANDS_IN_FLIGHT_MAX,
-            limits::COMMANDS_IN_FLIGHT_PER_ORGANIZATION_MAX,
-        );
-        let log = Supply::new(
-            limits::COMMANDS_AT_THE_LOG_MAX,
-            limits::COMMANDS_AT_THE_LOG_PER_ORGANIZATION_MAX,
-        );
-        Self { handle, places: Gate::new(places), log: Turns::new(log) }
+        Self { handle, places: places(), log: log() }
     }
 
     /// Proposes `action`, whose answer shows no secret, and waits until it is applied here.
@@ -97,7 +89,8 @@ impl Proposals {
         let command = Command { actor, request_id, action, idempotency };
         let deadline = Duration::from_millis(limits::PROPOSAL_DEADLINE_MS);
         // Nothing is proposed before its turn, so one that waits too long had no effect.
-        let turn = timeout(deadline, self.log.take(*permit.0.key(), 1)).await;
+        let patience = Duration::from_secs(limits::REQUEST_TIMEOUT_S);
+        let turn = timeout(patience, self.log.take(*permit.0.key(), 1)).await;
         let _turn = turn.map_err(|_| CommandError::Overloaded)?;
         let committed = if command.action.must_be_seen_everywhere() {
             self.handle.propose_everywhere(command, deadline).await?
@@ -121,6 +114,20 @@ impl Proposals {
             Ok(outcome) => Ok(Done { index, value: (outcome, shown), replayed: false }),
         }
     }
+}
+
+fn places() -> Gate<OrgId> {
+    Gate::new(Supply::new(
+        limits::COMMANDS_IN_FLIGHT_MAX,
+        limits::COMMANDS_IN_FLIGHT_PER_ORGANIZATION_MAX,
+    ))
+}
+
+fn log() -> Turns<OrgId> {
+    Turns::new(Supply::new(
+        limits::COMMANDS_AT_THE_LOG_MAX,
+        limits::COMMANDS_AT_THE_LOG_PER_ORGANIZATION_MAX,
+    ))
 }
 
 /// What a command deletes, as far as it matters to a second time.
@@ -195,6 +202,14 @@ fn replay(
 mod tests {
     use super::*;
     use crate::domain::{ApiKeyId, Kind, OperatorKeyId, PolicyId};
+    use crate::fair::check::{gate_is_shared, turns_are_shared};
+
+    #[test]
+    fn one_organisation_does_not_keep_the_others_commands_out_of_the_log() {
+        let [attacker, other] = [1, 2].map(OrgId::from_ulid);
+        gate_is_shared(&places(), attacker, other);
+        turns_are_shared(&log(), attacker, other);
+    }
 
     #[test]
     fn what_a_node_proposed_twice_is_answered_as_the_first_time() {

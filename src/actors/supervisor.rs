@@ -60,6 +60,8 @@ pub struct Settings {
     pub recheck_domains_every: Duration,
     /// The plans to offer.
     pub plans: Vec<Plan>,
+    /// The names of those that only an operator gives an organisation.
+    pub operator_plans: Vec<String>,
 }
 
 /// The running actors of a node.
@@ -176,7 +178,8 @@ struct Children {
 impl Children {
     fn new(settings: Settings, proposals: &Proposals, key_use: &KeyUse) -> Self {
         let Settings { node, handle, views, key_store, issuer, rotate_keys_every, .. } = settings;
-        let Settings { resolver, recheck_domains_every, plans, voter, .. } = settings;
+        let Settings { resolver, recheck_domains_every, plans, operator_plans, voter, .. } =
+            settings;
         let signer = Arc::new(ArcSwapOption::empty());
         let applied = handle.applied_watch();
         let leader = handle.clone();
@@ -223,6 +226,7 @@ impl Children {
                 views: views.clone(),
                 key_use: key_use.clone(),
                 plans,
+                operator_plans,
                 may_serve: may_write,
             },
             rechecks: domains::Arguments {

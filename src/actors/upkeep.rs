@@ -16,7 +16,7 @@ use tracing::warn;
 use super::{Call, CommandError, Proposals};
 use crate::{
     clock,
-    domain::{Action, ApiKeyId, Millis, Plan},
+    domain::{Action, ApiKeyId, Level, Millis, Plan},
     limits,
     verify::Views,
 };
@@ -56,41 +56,55 @@ pub(super) struct Arguments {
     pub(super) views: Views,
     pub(super) key_use: KeyUse,
     pub(super) plans: Vec<Plan>,
+    pub(super) operator_plans: Vec<String>,
     pub(super) may_serve: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
-/// The actor, the rounds that it has made, and whether the plans still have to be put into force.
+/// What still has to be put into force.
+pub(super) struct Due {
+    plans: bool,
+    operator_plans: bool,
+}
+
+/// The actor, the rounds that it has made, and what is due.
 pub(super) struct UpkeepActor;
 
 impl Actor for UpkeepActor {
     type Msg = Round;
-    type State = (Arguments, u32, bool);
+    type State = (Arguments, u32, Due);
     type Arguments = Arguments;
 
     async fn pre_start(
         &self,
         myself: ActorRef<Round>,
         arguments: Arguments,
-    ) -> Result<(Arguments, u32, bool), ActorProcessingErr> {
+    ) -> Result<(Arguments, u32, Due), ActorProcessingErr> {
         myself.send_interval(ROUND_EVERY, || Round);
-        Ok((arguments, 0, true))
+        Ok((arguments, 0, Due { plans: true, operator_plans: true }))
     }
 
     async fn handle(
         &self,
         _myself: ActorRef<Round>,
         _round: Round,
-        (arguments, rounds, plans_are_due): &mut (Arguments, u32, bool),
+        (arguments, rounds, due): &mut (Arguments, u32, Due),
     ) -> Result<(), ActorProcessingErr> {
         *rounds = rounds.wrapping_add(1);
         if !(arguments.may_serve)() {
             return Ok(());
         }
         // Once a start, so that nodes that are configured otherwise do not take turns.
-        if *plans_are_due {
+        if due.plans {
             match arguments.set_plans().await {
-                Ok(()) => *plans_are_due = false,
+                Ok(()) => due.plans = false,
                 Err(error) => warn!(%error, "the configured plans are not in force yet"),
+            }
+        }
+        // The same, but only once the cluster is raised to the level that it takes.
+        if due.operator_plans && arguments.views.load().state.level >= Level::BOUNDED {
+            match arguments.set_operator_plans().await {
+                Ok(()) => due.operator_plans = false,
+                Err(error) => warn!(%error, "who may choose which plan is not in force yet"),
             }
         }
         if let Err(error) = arguments.round(*rounds).await {
@@ -106,6 +120,13 @@ impl Arguments {
             return Ok(());
         }
         self.propose(Action::SetPlans(self.plans.clone())).await
+    }
+
+    async fn set_operator_plans(&self) -> Result<(), CommandError> {
+        if !self.views.load().state.lacks_operator_plans(&self.operator_plans) {
+            return Ok(());
+        }
+        self.propose(Action::SetOperatorPlans(self.operator_plans.clone())).await
     }
 
     async fn round(&self, rounds: u32) -> Result<(), CommandError> {

@@ -157,7 +157,7 @@ impl<P: Requires> FromRequestParts<App> for Caller<P> {
         }
         if freshness::wait_for_min_index(app, key.tenant.org, &parts.headers).await? {
             // It may have died while it waited.
-            authenticate(app, clock::now_ms(), &presented)?;
+            authenticate(app, &presented)?;
         }
         let named = Named::read(parts, &key.id.0, presented.text)?;
         app.key_use.note(key.id, clock::now_ms());
@@ -174,7 +174,7 @@ impl FromRequestParts<App> for Operator {
         match admit(app, &presented, &parts.extensions)? {
             Known::Operator(key) => {
                 if freshness::wait_for_min_index(app, OrgId::SYSTEM, &parts.headers).await? {
-                    authenticate(app, clock::now_ms(), &presented)?;
+                    authenticate(app, &presented)?;
                 }
                 let named = Named::read(parts, &key.id.0, presented.text)?;
                 Ok(Self { key, request_id: RequestId::of(&parts.extensions), named })
@@ -191,7 +191,7 @@ pub(super) fn organization_of(app: &App, headers: &HeaderMap) -> Option<OrgId> {
         return None;
     }
     let presented = Presented::read(headers).ok()?;
-    match authenticate(app, clock::now_ms(), &presented).ok()?.0 {
+    match authenticate(app, &presented).ok()?.0 {
         Known::ApiKey(key) => Some(key.tenant.org),
         Known::Operator(_) => Some(OrgId::SYSTEM),
     }
@@ -239,6 +239,11 @@ impl<'a> Presented<'a> {
     }
 }
 
+/// Kinds of what has a rate.
+const OF_API_KEY: u8 = 1;
+const OF_OPERATOR_KEY: u8 = 2;
+const OF_ORGANIZATION: u8 = 3;
+
 /// A key that exists and is alive.
 #[derive(Debug)]
 enum Known {
@@ -248,16 +253,30 @@ enum Known {
 
 /// First whose key it is, then whether it makes too many requests.
 fn admit(app: &App, presented: &Presented<'_>, extensions: &Extensions) -> Result<Known, Problem> {
-    let (known, key, per_second) = authenticate(app, presented)?;
-    let taken = app.key_rates.take(&key, per_second);
-    let (Ok(standing) | Err(standing)) = taken;
-    Notes::of(extensions).note_standing(standing);
-    taken.map(|_| known).map_err(rate::too_many_of_key)
+    let (known, counted, per_second) = authenticate(app, presented)?;
+    let of_key = app.key_rates.take(&counted.key, per_second).map_err(rate::too_many_of_key);
+    // A key that has to wait takes nothing from the others of its organisation.
+    let taken = match (of_key, counted.organization) {
+        (Ok(of_key), Some(organization)) => {
+            let of_all = app.key_rates.take(&organization, per_second);
+            of_all.map(|of_all| of_key.tighter(of_all)).map_err(rate::too_many_of_organization)
+        }
+        (of_key, _) => of_key,
+    };
+    let (Ok(standing) | Err((standing, _))) = &taken;
+    Notes::of(extensions).note_standing(*standing);
+    taken.map(|_| known).map_err(|(_, problem)| problem)
+}
+
+/// By what requests are counted: the key, and for an API key all of its organisation's.
+struct Counted {
+    key: KeyOf,
+    organization: Option<KeyOf>,
 }
 
 /// The clock first, then the lease, then the view. Also gives by what the key's requests are counted,
-/// and how many it may make in a second.
-fn authenticate(app: &App, presented: &Presented<'_>) -> Result<(Known, KeyOf, u32), Problem> {
+/// and how many each may make in a second.
+fn authenticate(app: &App, presented: &Presented<'_>) -> Result<(Known, Counted, u32), Problem> {
     let Some(moment) = app.handle.serves_at() else { return Err(unavailable(app)) };
     let view = app.views.load();
     let known = look_up(&view, moment.at_most_ms, presented).ok_or_else(|| {
@@ -266,18 +285,24 @@ fn authenticate(app: &App, presented: &Presented<'_>) -> Result<(Known, KeyOf, u
              rotated or ran out.",
         )
     })?;
-    let (key, per_second) = match &known {
+    let (counted, per_second) = match &known {
         Known::ApiKey(key) if view.state.is_api_key_suspended(key.id) => {
             return Err(api_key_suspended());
         }
         Known::ApiKey(key) => {
             let plan = view.state.plan_of(key.tenant.org);
             let most = limits::REQUESTS_PER_SECOND_MAX;
-            ((1, key.id.0), plan.map_or(most, |plan| plan.limits.requests_per_second))
+            let of_key = (OF_API_KEY, key.id.0);
+            let of_all = (OF_ORGANIZATION, key.tenant.org.0);
+            let counted = Counted { key: of_key, organization: Some(of_all) };
+            (counted, plan.map_or(most, |plan| plan.limits.requests_per_second))
         }
-        Known::Operator(key) => ((2, key.id.0), limits::OPERATOR_REQUESTS_PER_SECOND_MAX),
+        Known::Operator(key) => {
+            let counted = Counted { key: (OF_OPERATOR_KEY, key.id.0), organization: None };
+            (counted, limits::OPERATOR_REQUESTS_PER_SECOND_MAX)
+        }
     };
-    Ok((known, key, per_second))
+    Ok((known, counted, per_second))
 }
 
 fn look_up(view: &View, now_ms: u64, presented: &Presented<'_>) -> Option<Known> {

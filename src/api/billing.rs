@@ -65,14 +65,15 @@ async fn list_plans(
     let view = app.views.load();
     let plans = view.state.offered_plans();
     let shown = plans.iter().skip(page.skip()).take(page.take());
-    let shown = shown.map(|plan| Plan::from(plan.as_ref())).collect();
+    let shown = shown.map(|plan| Plan::new(plan, !view.state.is_operator_plan(&plan.name)));
+    let shown = shown.collect();
     Json(List::of(page, plans.len() as u64, shown))
 }
 
 /// Change the plan
 ///
 /// Changes the organisation's plan, at once. A plan that allows less than is in use is a 409 that
-/// says what to remove.
+/// says what to remove; one that is not `self_service` is a 403, and an operator gives it.
 #[utoipa::path(
     put, path = "/billing/plan", tag = "Billing", operation_id = "changePlan",
     request_body = ChangePlan,

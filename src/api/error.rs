@@ -226,6 +226,14 @@ impl From<Refusal> for Problem {
             ),
             Refusal::PlanLimitReached(reached) => plan_limit_reached(reached),
             Refusal::PlanTooSmall(too_small) => plan_too_small(&too_small),
+            Refusal::PlanNotSelfService(plan) => Problem::new(
+                Code::PLAN_NOT_SELF_SERVICE,
+                format!(
+                    "An organisation cannot change to the plan {plan} by itself, so nothing was \
+                     changed. Ask the operator of this cluster for it, or choose a plan that GET \
+                     /v1/billing/plans lists as self_service."
+                ),
+            ),
             Refusal::IdempotencyKeyReused(()) => Problem::new(
                 Code::IDEMPOTENCY_KEY_REUSED,
                 "This Idempotency-Key was sent on this route with another body in the last 24 \
@@ -307,7 +315,10 @@ fn plan_limit_reached(reached: PlanLimitReached) -> Problem {
     };
     let advice = match &upgrade_to {
         Some(better) => {
-            format!("{instead}, or change to the plan {better} with PUT /v1/billing/plan.")
+            format!(
+                "{instead}, or change to the plan {better}: with PUT /v1/billing/plan if it is \
+                 self_service, and through the operator otherwise."
+            )
         }
         None => format!("{instead}; no plan on offer allows more."),
     };

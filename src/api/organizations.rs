@@ -86,6 +86,8 @@ async fn get(_: Operator, State(app): State<App>, Id(id): Id<OrgId>) -> Answer<J
 }
 
 /// Update an organisation
+///
+/// Its name, its default or its plan; a plan takes effect at once.
 #[utoipa::path(
     patch, path = "/organizations/{id}", tag = "Organizations", operation_id = "updateOrganization",
     params(("id" = schema::OrganizationId, Path, description = "The organisation's id.")),

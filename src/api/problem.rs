@@ -98,6 +98,7 @@ codes! {
     503 SHUTTING_DOWN = "shutting_down", "This node is shutting down";
     503 NOT_READY = "not_ready", "This node is not ready";
     402 PLAN_LIMIT_REACHED = "plan_limit_reached", "The plan allows no more";
+    403 PLAN_NOT_SELF_SERVICE = "plan_not_self_service", "Only an operator gives this plan";
     409 PLAN_TOO_SMALL = "plan_too_small", "More is in use than that plan allows";
     409 IDEMPOTENCY_UNRECOVERABLE = "idempotency_unrecoverable", "The secret cannot be shown again";
     422 IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused", "The key was sent with another request";

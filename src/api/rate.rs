@@ -1,8 +1,8 @@
-//! Rates: how many requests a second one API key may make of this node, and how many verifications
-//! one address.
+//! Rates: how many requests a second one API key, and all keys of one organisation together, may
+//! make of this node, and how many verifications one address.
 //!
-//! A key has the rate of its organisation's plan, as a bucket that holds one second's worth and
-//! fills evenly (GCRA). Every answer to a key says how it stands, in the fields of
+//! A key has the rate of its organisation's plan, and so has the organisation: more keys get no
+//! more. Each is a bucket that holds one second's worth and fills evenly (GCRA). Every answer to a key says how it stands, in the fields of
 //! draft-ietf-httpapi-ratelimit-headers-11. Each node counts for itself; what has to be exact in
 //! the cluster is a quota of the plan or a throttle of a policy. Knows nothing of plans.
 
@@ -49,6 +49,11 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// The one of two that lets less through.
+    pub fn tighter(self, other: Self) -> Self {
+        if other.remaining < self.remaining { other } else { self }
+    }
+
     /// Writes the fields. The name of the policy is ours.
     pub fn write_to(self, headers: &mut HeaderMap) {
         let Self { per_second, remaining, reset_s } = self;
@@ -107,7 +112,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
     }
 }
 
-/// What has a rate: the kind of a key, and its id.
+/// What has a rate: its kind, and its id.
 pub type KeyOf = (u8, [u8; 16]);
 
 /// The rates of keys on this node: a table for each rate that some plan has.
@@ -139,16 +144,22 @@ impl KeyRates {
 }
 
 /// The key has made too many requests.
-pub fn too_many_of_key(standing: Standing) -> Problem {
+pub fn too_many_of_key(standing: Standing) -> (Standing, Problem) {
+    too_many_of("This key", "its", standing)
+}
+
+/// The keys of an organisation have made too many requests together.
+pub fn too_many_of_organization(standing: Standing) -> (Standing, Problem) {
+    too_many_of("All keys of this organisation together", "the", standing)
+}
+
+fn too_many_of(who: &str, whose: &str, standing: Standing) -> (Standing, Problem) {
     let Standing { per_second, reset_s, .. } = standing;
-    Problem::new(
-        Code::RATE_LIMITED,
-        format!(
-            "This key may make {per_second} requests a second of this node, as its organisation's \
-             plan has it. Nothing was done; wait {reset_s} s, and spread requests out."
-        ),
-    )
-    .retry_after(reset_s)
+    let detail = format!(
+        "{who} may make {per_second} requests a second of this node, as {whose} organisation's plan \
+         has it. Nothing was done; wait {reset_s} s, and spread requests out."
+    );
+    (standing, Problem::new(Code::RATE_LIMITED, detail).retry_after(reset_s))
 }
 
 /// The rates of addresses that verify.

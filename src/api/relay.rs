@@ -291,9 +291,7 @@ mod tests {
         let relaying = Relaying::default();
         let [one, two] = [1, 2].map(OrgId::from_ulid);
         let none = Extensions::new();
-        let fill = |org| {
-            std::iter::from_fn(|| relaying.enter(org, &none).ok()).collect::<Vec<_>>()
-        };
+        let fill = |org| std::iter::from_fn(|| relaying.enter(org, &none).ok()).collect::<Vec<_>>();
         let of_one = fill(Some(one));
         assert_eq!(of_one.len(), limits::RELAYED_PER_ASKER_MAX);
         let anonymous = fill(None);

@@ -203,3 +203,22 @@ fn some_after(
     }
     Ok(entries)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        audit::tests::sample::Memory,
+        fair::check::{gate_is_shared, turns_are_shared},
+    };
+
+    #[test]
+    fn one_organisation_does_not_keep_the_others_from_the_audit_log() {
+        let log = AuditLog::new(Arc::new(Memory::sample(1)));
+        let [attacker, other] = [1, 2].map(OrgId::from_ulid);
+        for gate in [&log.waiting, &log.exports, &log.streams] {
+            gate_is_shared(gate, attacker, other);
+        }
+        turns_are_shared(&log.readers, attacker, other);
+    }
+}

@@ -9,7 +9,7 @@ use tracing::info;
 
 use crate::config::{Config, Profile};
 use crate::secrets::Secret;
-use crate::server::{Founding, Server, plans};
+use crate::server::{Founding, Server, operator_plans, plans};
 use crate::setup;
 
 use super::certs::{self, Certs};
@@ -134,8 +134,9 @@ async fn init(init: Init) -> Result<(), Failure> {
     let server = Server::start(&config, Founding::Allowed).await?;
     let app = server.app();
     let plans = plans(&config.plans.offered);
+    let operators = operator_plans(&config.plans.offered);
     let operator_key = async {
-        setup::plans(&app.proposals, &app.views, &plans).await?;
+        setup::plans(&app.proposals, &app.views, &plans, &operators).await?;
         setup::first_operator_key(&app.proposals, &app.views).await
     };
     let operator_key = operator_key.await;

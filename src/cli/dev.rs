@@ -9,7 +9,7 @@ use crate::actors::CommandError;
 use crate::config::{Flag, PlanName, Profile, local_url};
 use crate::domain::Refusal;
 use crate::secrets::{self, KeyKind, Secret};
-use crate::server::{Founding, Server, plans};
+use crate::server::{Founding, Server, operator_plans, plans};
 use crate::setup::{self, DevKeys, DevWishes};
 
 use super::node::{self, StopSignals};
@@ -52,6 +52,7 @@ pub async fn run(dev: Dev) -> Result<(), Failure> {
     let wishes = DevWishes {
         api_key: fixed,
         plans: &plans,
+        operator_plans: &operator_plans(&config.plans.offered),
         plan: config.dev.plan.as_ref().map(PlanName::as_str),
         default_plan: config.plans.default.as_str(),
     };

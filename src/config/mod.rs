@@ -174,10 +174,12 @@ settings! {
         section plans: Plans {
             /// The plans on offer, the least first. What an organisation uses counts in both its
             /// environments together; a limit that is left out is none. `requests_per_second`
-            /// holds for each API key, on each node. A node puts this into force when it starts,
+            /// holds for each API key and for all keys of an organisation together, on each node.
+            /// An organisation can change by itself to a plan that says `self_service`; any other
+            /// is given by an operator. A node puts this into force when it starts,
             /// for the whole cluster, so give all nodes the same. A plan that is taken away goes
             /// on for the organisations that are on it.
-            offered: OfferedPlans = "free agents=25 tokens_per_month=10000 webhooks=2 requests_per_second=20 price=Free, team agents=500 tokens_per_month=1000000 webhooks=20 requests_per_second=200 price=49 USD a month, enterprise agents=100000 tokens_per_month=100000000 webhooks=500 requests_per_second=2000 price=On request, unlimited requests_per_second=1000000 price=Self-hosted";
+            offered: OfferedPlans = "free self_service agents=25 tokens_per_month=10000 webhooks=2 requests_per_second=20 price=Free, team self_service agents=500 tokens_per_month=1000000 webhooks=20 requests_per_second=200 price=49 USD a month, enterprise agents=100000 tokens_per_month=100000000 webhooks=500 requests_per_second=2000 price=On request, unlimited requests_per_second=1000000 price=Self-hosted";
 
             /// The plan of a new organisation that names none. `authrai dev` has `unlimited`, or
             /// what `dev.plan` says.

@@ -16,8 +16,10 @@ pub struct OfferedPlan {
     pub tokens_per_month: Option<u64>,
     /// Most webhook endpoints, if there is a limit.
     pub webhooks: Option<u64>,
-    /// Most requests of one API key in a second.
+    /// Most requests in a second of one API key, and of all keys of one organisation.
     pub requests_per_second: u32,
+    /// Whether an organisation can change to it by itself.
+    pub self_service: bool,
 }
 
 /// The plans on offer, the least first.
@@ -38,8 +40,9 @@ impl OfferedPlans {
 
 impl Setting for OfferedPlans {
     const EXPECTED: &'static str = "plans separated by commas, the least first, each a name, \
-        limits and a price at the end: `NAME [agents=N] [tokens_per_month=N] [webhooks=N] \
-        requests_per_second=N price=TEXT`; a limit that is left out is none";
+        limits and a price at the end: `NAME [self_service] [agents=N] [tokens_per_month=N] \
+        [webhooks=N] requests_per_second=N price=TEXT`; a limit that is left out is none, and \
+        without `self_service` only an operator gives it";
 
     fn parse(text: &str) -> Option<Self> {
         let plans: Vec<OfferedPlan> = text.split(',').map(plan).collect::<Option<_>>()?;
@@ -60,8 +63,13 @@ fn plan(text: &str) -> Option<OfferedPlan> {
         tokens_per_month: None,
         webhooks: None,
         requests_per_second: 0,
+        self_service: false,
     };
     for word in words {
+        if word == "self_service" {
+            plan.self_service = true;
+            continue;
+        }
         let (limit, number) = word.split_once('=')?;
         let number: u64 = number.parse().ok().filter(|it| *it <= limits::PLAN_LIMIT_MAX)?;
         match limit {
@@ -105,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_plan_is_its_name_limits_and_price() {
-        let text = "free agents=25 requests_per_second=5 price=Free of charge,
+        let text = "free self_service agents=25 requests_per_second=5 price=Free of charge,
              big tokens_per_month=9 webhooks=0 requests_per_second=1000000 price=29 USD a month";
         let plans = OfferedPlans::parse(text).expect("two plans");
         let free = OfferedPlan {
@@ -115,6 +123,7 @@ mod tests {
             tokens_per_month: None,
             webhooks: None,
             requests_per_second: 5,
+            self_service: true,
         };
         let big = OfferedPlan {
             name: "big".into(),
@@ -123,6 +132,7 @@ mod tests {
             tokens_per_month: Some(9),
             webhooks: Some(0),
             requests_per_second: 1_000_000,
+            self_service: false,
         };
         assert_eq!(plans, OfferedPlans(vec![free, big]));
     }
@@ -141,6 +151,8 @@ mod tests {
             "free agents=-1 requests_per_second=1 price=x",
             "free agents=1000000000000001 requests_per_second=1 price=x",
             "free seats=1 requests_per_second=1 price=x",
+            "free self_service=yes requests_per_second=1 price=x",
+            "self_service price=x",
             "free requests_per_second=1 price=x,",
             "a requests_per_second=1 price=x, a requests_per_second=2 price=y",
         ] {

@@ -47,7 +47,19 @@ pub fn normalise(text: &str) -> Result<String, String> {
     if name.len() > limits::DOMAIN_NAME_MAX_BYTES {
         return Err(too_long(name.len()));
     }
+    if is_public_suffix(name) {
+        return Err("must be a domain that somebody registered; under this one, which is on the \
+                    Public Suffix List, anybody can register names"
+            .to_owned());
+    }
     Ok(name.to_owned())
+}
+
+/// Whether names under `name`, which is in lowercase ASCII, belong to different people. The list
+/// changes with the build, so nothing that is stored may depend on it.
+fn is_public_suffix(name: &str) -> bool {
+    psl::suffix(name.as_bytes())
+        .is_some_and(|suffix| suffix.is_known() && suffix.as_bytes() == name.as_bytes())
 }
 
 fn too_long(bytes: usize) -> String {
@@ -79,6 +91,11 @@ mod tests {
             ("r3---sn-x.example", "r3---sn-x.example"),
             ("1.2.3.4.example", "1.2.3.4.example"),
             ("3com.example", "3com.example"),
+            // Registered under a public suffix, or an exception to a wildcard.
+            ("acme.co.uk", "acme.co.uk"),
+            ("www.ck", "www.ck"),
+            ("acme.github.io", "acme.github.io"),
+            ("食狮.公司.cn", "xn--85x722f.xn--55qx5d.cn"),
             (&longest, &longest),
         ] {
             assert_eq!(normalise(text).as_deref(), Ok(name), "{text}");
@@ -118,6 +135,14 @@ mod tests {
             ("acme.123", "IP address"),
             ("2001:db8::1", "IP address"),
             ("[2001:db8::1]", "without a scheme"),
+            ("co.uk", "Public Suffix List"),
+            ("CO.UK.", "Public Suffix List"),
+            ("ｃｏ．ｕｋ", "Public Suffix List"),
+            ("anything.ck", "Public Suffix List"),
+            ("github.io", "Public Suffix List"),
+            ("公司.cn", "Public Suffix List"),
+            ("xn--55qx5d.cn", "Public Suffix List"),
+            ("XN--55QX5D.cn", "Public Suffix List"),
             (&label, "name of a domain"),
             (&long, "at most 234 bytes"),
             (&"é".repeat(500_000), "at most 234 bytes"),

@@ -17,7 +17,7 @@ use hickory_resolver::{
     system_conf::read_system_conf,
 };
 
-use super::DnsServer;
+use super::{Addresses, DnsServer};
 use crate::limits;
 
 /// What the DNS says of a name.
@@ -32,7 +32,7 @@ pub enum Answer {
     NoName,
 }
 
-/// The DNS says nothing: why, of each server that was asked.
+/// The DNS says nothing, and why. Names no server: which the operator asks is for the log alone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NoAnswer(pub String);
@@ -75,20 +75,25 @@ impl Resolver {
             let why = match asked.await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(why)) => why,
-                Err(_) => "did not answer in time".to_owned(),
+                Err(_) => Failure::plain("did not answer in time"),
             };
-            failures.push(format!("{server} {why}"));
+            tracing::warn!(%server, %name, why = %why.logged, "a DNS server gave no answer");
+            failures.push(why.told);
         }
-        Err(NoAnswer(failures.join("; ")))
+        failures.dedup();
+        Err(NoAnswer(match failures.is_empty() {
+            true => "there is no DNS server to ask".to_owned(),
+            false => format!("the server that was asked {}", failures.join("; the next one ")),
+        }))
     }
 
-    async fn ask(&self, server: &DnsServer, name: &Name) -> Result<Answer, String> {
-        let address = tokio::net::lookup_host(server.host_and_port())
-            .await
-            .ok()
-            .and_then(|mut addresses| addresses.next())
-            .ok_or("has no address")?;
-        let resolver = stub(address, self.timeout).map_err(|error| failure(&error))?;
+    async fn ask(&self, server: &DnsServer, name: &Name) -> Result<Answer, Failure> {
+        let (host, port) = server.host_and_port();
+        let found = Addresses::of_names_as_the_system_has_them().find(host).await;
+        let address = found.ok().and_then(|found| found.first().copied());
+        let address = address.ok_or_else(|| Failure::plain("has no address"))?;
+        let resolver =
+            stub(SocketAddr::new(address, port), self.timeout).map_err(|error| failure(&error))?;
         match resolver.lookup(name.clone(), RecordType::TXT).await {
             Ok(lookup) => {
                 let records = lookup.answers().iter().filter_map(|record| match &record.data {
@@ -102,7 +107,7 @@ impl Resolver {
                 match response_code {
                     ResponseCode::NXDomain => Ok(Answer::NoName),
                     ResponseCode::NoError => Ok(Answer::NoTexts),
-                    other => Err(said(other)),
+                    other => Err(Failure::plain(said(other))),
                 }
             }
             Err(error) => Err(failure(&error)),
@@ -144,14 +149,27 @@ fn joined(text: &TXT) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn failure(error: &NetError) -> String {
-    match error {
+/// Why a server gave no answer: what is told to whoever asks, and what only the log says.
+struct Failure {
+    told: String,
+    logged: String,
+}
+
+impl Failure {
+    fn plain(why: impl Into<String>) -> Self {
+        let told = why.into();
+        Self { logged: told.clone(), told }
+    }
+}
+
+fn failure(error: &NetError) -> Failure {
+    let told = match error {
         NetError::Timeout => "did not answer in time".to_owned(),
         NetError::Dns(DnsError::ResponseCode(code)) => said(*code),
-        NetError::Io(error) => format!("cannot be reached: {error}"),
-        NetError::NoConnections => "cannot be reached".to_owned(),
-        error => format!("gave no usable answer: {error}"),
-    }
+        NetError::Io(_) | NetError::NoConnections => "cannot be reached".to_owned(),
+        _ => "gave no usable answer".to_owned(),
+    };
+    Failure { told, logged: error.to_string() }
 }
 
 fn said(code: ResponseCode) -> String {

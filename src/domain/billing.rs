@@ -121,6 +121,10 @@ pub(super) fn change_plan(
         return Ok(Decision::unchanged(Outcome::Organization(Arc::clone(old))));
     }
     let to = state.offered_plan(&change.plan).ok_or_else(|| unknown(state))?;
+    // Empty before `Level::BOUNDED`.
+    if caller.api_key().is_some() && state.is_operator_plan(&to.name) {
+        return Err(Refusal::PlanNotSelfService(to.name.clone()));
+    }
     let usage = state.usage(old.id, at);
     let excess: Vec<Excess> = Quota::ALL
         .into_iter()

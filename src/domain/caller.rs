@@ -103,7 +103,9 @@ impl Rule {
             Action::RecordDeliveries(_) => Self { node: true, ..Self::NOBODY },
             Action::CreateDomain(_) | Action::DeleteDomain(_) => Self::tenant(DomainsWrite),
             Action::RecordDomainCheck(_) => Self { node: true, ..Self::tenant(DomainsWrite) },
-            Action::SetPlans(_) => Self { node: true, setup: true, ..Self::NOBODY },
+            Action::SetPlans(_) | Action::SetOperatorPlans(_) => {
+                Self { node: true, setup: true, ..Self::NOBODY }
+            }
             Action::Restore(_) => Self { setup: true, ..Self::NOBODY },
             Action::ChangePlan(_) => {
                 Self { operator: true, setup: true, ..Self::tenant(BillingWrite) }

@@ -126,6 +126,8 @@ stored_enum! {
         130 => SetPlans(Vec<Plan>),
         /// Another plan for an organisation.
         131 => ChangePlan(ChangePlan),
+        /// The names of the plans that only an operator gives an organisation, all of them.
+        240 => SetOperatorPlans(Vec<String>),
         /// The state came out of a backup: the first command of the cluster that it founds.
         150 => Restore(Restore),
         /// What a restoration suspended may be used again.

@@ -10,7 +10,7 @@ use super::{
 };
 use super::{Outbox, Webhook, WebhookId};
 
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 
 use super::{IdempotencyRecord, Plan, TokenCount};
 use super::{Restoration, TakenAway};
@@ -229,6 +229,8 @@ pub enum Fact {
     DomainChecked(Arc<DnsDomain>),
     /// `plans.updated`: all plans, by name, as they are now.
     PlansSet(OrdMap<String, Arc<Plan>>),
+    /// `plans.self_service_updated`: the names of the plans that only an operator gives.
+    OperatorPlansSet(OrdSet<String>),
     /// `billing.plan_upgraded`
     PlanUpgraded {
         /// The organisation as it is now.

@@ -60,6 +60,7 @@ impl Fact {
             Self::DomainLost(_) => "domain.lost",
             Self::DomainDeleted(_) => "domain.deleted",
             Self::PlansSet(_) => "plans.updated",
+            Self::OperatorPlansSet(_) => "plans.self_service_updated",
             Self::PlanUpgraded { .. } => "billing.plan_upgraded",
             Self::PlanDowngraded { .. } => "billing.plan_downgraded",
             Self::ClusterRestored(..) | Self::ChainRestored(_) => "cluster.restored",
@@ -198,6 +199,7 @@ impl Fact {
                 object(json!({ "api_keys": api_keys, "agents": agents }))
             }
             Self::PlansSet(plans) => plan_data::catalogue(plans),
+            Self::OperatorPlansSet(names) => object(json!({ "operator_only": names })),
             Self::PlanUpgraded { from, to, .. } | Self::PlanDowngraded { from, to, .. } => {
                 plan_data::change(from, to)
             }

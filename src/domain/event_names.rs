@@ -33,6 +33,7 @@ pub const EVENT_NAMES: &[&str] = &[
     "operator_key.deleted",
     "organization.created",
     "organization.updated",
+    "plans.self_service_updated",
     "plans.updated",
     "policy.activated",
     "policy.created",

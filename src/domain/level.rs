@@ -72,6 +72,7 @@ impl Action {
             | Self::ChangePlan(_)
             | Self::Restore(_)
             | Self::LiftSuspension(_) => Level::FIRST,
+            Self::SetOperatorPlans(_) => Level::BOUNDED,
         }
     }
 }

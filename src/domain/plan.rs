@@ -7,10 +7,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
-use super::{Decision, Fact, OrgId, Outcome, Refusal, State, Tenant, text, text::invalid};
+use super::{Decision, Fact, Level, OrgId, Outcome, Refusal, State, Tenant, text, text::invalid};
 use crate::{codec::stored_tags, limits};
 
 stored_tags! {
@@ -64,18 +64,22 @@ pub struct Plan {
     pub is_offered: bool,
 }
 
-fn check(plan: &Plan) -> Result<(), Refusal> {
+fn is_name(text: &str) -> bool {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
-    let length = 1..=limits::PLAN_NAME_MAX_BYTES;
-    if !length.contains(&plan.name.len()) || !plan.name.chars().all(fits) {
-        return Err(invalid(
-            "plans",
-            format!(
-                "{:?} is no name of a plan: 1 to {} lowercase letters, digits, - and _",
-                plan.name,
-                limits::PLAN_NAME_MAX_BYTES
-            ),
-        ));
+    (1..=limits::PLAN_NAME_MAX_BYTES).contains(&text.len()) && text.chars().all(fits)
+}
+
+fn no_name(text: &str) -> Refusal {
+    let most = limits::PLAN_NAME_MAX_BYTES;
+    invalid(
+        "plans",
+        format!("{text:?} is no name of a plan: 1 to {most} lowercase letters, digits, - and _"),
+    )
+}
+
+fn check(plan: &Plan) -> Result<(), Refusal> {
+    if !is_name(&plan.name) {
+        return Err(no_name(&plan.name));
     }
     text::name("plans", &plan.price)?;
     let too_large = Quota::ALL
@@ -119,7 +123,33 @@ pub(super) fn set_catalogue(state: &State, plans: &[Plan]) -> Result<Decision, R
     Ok(Decision::one(Tenant::SYSTEM, Fact::PlansSet(catalogue), Outcome::Done(())))
 }
 
+/// Replaces the names of the plans that only an operator gives an organisation.
+pub(super) fn set_operator_plans(state: &State, names: &[String]) -> Result<Decision, Refusal> {
+    if names.len() > limits::PLANS_MAX {
+        return Err(Refusal::too_many("plans", limits::PLANS_MAX as u64));
+    }
+    if let Some(name) = names.iter().find(|name| !is_name(name)) {
+        return Err(no_name(name));
+    }
+    let names: OrdSet<String> = names.iter().cloned().collect();
+    if names == state.operator_plans {
+        return Ok(Decision::unchanged(Outcome::Done(())));
+    }
+    Ok(Decision::one(Tenant::SYSTEM, Fact::OperatorPlansSet(names), Outcome::Done(())))
+}
+
 impl State {
+    /// Whether these names still have to be set, and can be at the level of the cluster.
+    pub fn lacks_operator_plans(&self, names: &[String]) -> bool {
+        self.level >= Level::BOUNDED
+            && self.operator_plans != names.iter().cloned().collect::<OrdSet<_>>()
+    }
+
+    /// Whether only an operator gives an organisation the plan of this name.
+    pub fn is_operator_plan(&self, name: &str) -> bool {
+        self.operator_plans.contains(name)
+    }
+
     /// The plan of this name, if it is on offer.
     pub fn offered_plan(&self, name: &str) -> Option<&Arc<Plan>> {
         self.plans.get(name).filter(|plan| plan.is_offered)

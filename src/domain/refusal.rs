@@ -102,6 +102,8 @@ stored_enum! {
         40 => PlanLimitReached(PlanLimitReached),
         /// The plan asked for allows less than is used.
         41 => PlanTooSmall(PlanTooSmall),
+        /// Only an operator gives an organisation the plan of this name.
+        240 => PlanNotSelfService(String),
         /// The `Idempotency-Key` was sent with another request before.
         42 => IdempotencyKeyReused(()),
         /// The cluster was restored from a backup, and the key that acted is suspended since.

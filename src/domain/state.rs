@@ -139,6 +139,8 @@ pub struct State {
     pub verified_domains: OrdMap<OrgId, Arc<[Arc<str>]>>,
     /// Plans by name.
     pub plans: OrdMap<String, Arc<Plan>>,
+    /// Names of the plans that only an operator gives an organisation.
+    pub operator_plans: OrdSet<String>,
     /// How many tokens each organisation was issued in the month of the last one.
     pub token_counts: OrdMap<OrgId, TokenCount>,
     /// What requests with an `Idempotency-Key` were answered, by what tells each apart.
@@ -237,6 +239,7 @@ impl State {
             Action::DeleteDomain(id) => dns_domain::delete(self, caller, *id),
             Action::RecordDomainCheck(check) => dns_domain::record_check(self, at, caller, check),
             Action::SetPlans(plans) => plan::set_catalogue(self, plans),
+            Action::SetOperatorPlans(names) => plan::set_operator_plans(self, names),
             Action::ChangePlan(change) => billing::change_plan(self, at, caller, change),
             Action::Restore(new) => restoration::restore(self, at, new),
             Action::LiftSuspension(suspension) => restoration::lift(self, *suspension),
@@ -364,6 +367,7 @@ impl State {
             | Fact::DomainChecked(domain) => self.put_domain(Arc::clone(domain)),
             Fact::DomainDeleted(domain) => self.drop_domain(domain.id),
             Fact::PlansSet(plans) => self.plans = plans.clone(),
+            Fact::OperatorPlansSet(names) => self.operator_plans = names.clone(),
             Fact::PlanUpgraded { org, .. } | Fact::PlanDowngraded { org, .. } => {
                 self.put_organization(Arc::clone(org));
             }

@@ -2,10 +2,10 @@
 //!
 //! First come, first served lets whoever asks most have everything. So each bounded supply is keyed
 //! by who asks: an organisation, or the network of a caller without a key. A [`Gate`] bounds how
-//! much is held at a time, in total and by each; [`Turns`] hands a few slots out to those who wait,
-//! in turn. Both hold no one to more than what the rest leaves free (the dynamic thresholds of
-//! Choudhury and Hahne, 1998): n askers who each take all that they get have 1/(n+1) of the supply
-//! each, and the last share stays free for the next one.
+//! much is held at a time, in total and by each; nobody may hold more than what is free (the dynamic
+//! thresholds of Choudhury and Hahne, 1998): n askers who each take all that they get have 1/(n+1) of
+//! the supply each, and the last share stays free for the next one. [`Turns`] hands a few slots out
+//! to those who wait, in turn, and keeps the last free one for who has none.
 //!
 //! | supply | keyed by | mechanism |
 //! | --- | --- | --- |
@@ -22,6 +22,8 @@
 //!
 //! Must not know what is supplied.
 
+#[cfg(test)]
+pub mod check;
 mod gate;
 mod turns;
 
@@ -80,6 +82,12 @@ impl<K: Ord + Clone> Held<K> {
             return Err(Full::Share);
         }
         Ok(())
+    }
+
+    /// The same for a turn, which is short: the last free slot is kept for who has none.
+    fn can_have_turn(&self, key: &K) -> bool {
+        let (held, free) = (self.of(key), self.supply.total.get().saturating_sub(self.total));
+        free > 0 && held < self.supply.of_one.get() && (held == 0 || free > 1)
     }
 
     fn add(&mut self, key: &K) {

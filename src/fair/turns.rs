@@ -148,7 +148,7 @@ impl<K: Ord + Clone> Queue<K> {
             return None;
         }
         // Only keys that hold a slot can be passed over, so few are looked at.
-        let can_have = |(_, key): &&(u64, K)| self.held.check(key).is_ok();
+        let can_have = |(_, key): &&(u64, K)| self.held.can_have_turn(key);
         let (time, key) = self.waiting.iter().find(can_have).cloned()?;
         let lane = self.lanes.get_mut(&key)?;
         let (_, waiter) = lane.waiters.pop_first()?;

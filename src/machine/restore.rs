@@ -218,6 +218,9 @@ impl Restore {
             Record::Plan(plan) => {
                 state.plans.insert(plan.name.clone(), plan);
             }
+            Record::OperatorPlan(name) => {
+                state.operator_plans.insert(name);
+            }
             Record::TokenCount((org, count)) => {
                 let known = state.organizations.contains_key(&org);
                 check(known, "a count of an unknown organization")?;
@@ -288,6 +291,7 @@ fn place(state: &State, record: &Record) -> Place {
         Record::Restoration(_) => (60, Vec::new()),
         Record::SuspendedApiKey(id) => (61, id.0.to_vec()),
         Record::SuspendedAgent(id) => (62, id.0.to_vec()),
+        Record::OperatorPlan(name) => (240, name.as_bytes().to_vec()),
         Record::ApiKeyCreator((id, _)) => (250, id.0.to_vec()),
         Record::ApprovalSubject((id, _)) => (251, id.0.to_vec()),
         Record::End(_) => (u8::MAX, Vec::new()),

@@ -87,6 +87,8 @@ stored_enum! {
         46 => TokenCount((OrgId, TokenCount)),
         /// What a request with an `Idempotency-Key` was answered.
         47 => Answer((Hash, Arc<IdempotencyRecord>)),
+        /// The name of a plan that only an operator gives an organisation.
+        240 => OperatorPlan(String),
         /// How the cluster came out of a backup.
         60 => Restoration(Arc<Restoration>),
         /// An API key that is suspended since.
@@ -143,6 +145,7 @@ fn records(state: &State) -> impl Iterator<Item = Record> {
         .chain(state.domains.values().cloned().map(Record::Domain))
         .chain(plan_records(state))
         .chain(restoration_records(state))
+        .chain(state.operator_plans.iter().cloned().map(Record::OperatorPlan))
         .chain(state.api_key_creators.iter().map(|(id, by)| Record::ApiKeyCreator((*id, *by))))
         .chain(state.approval_subjects.iter().map(|(id, of)| Record::ApprovalSubject((*id, *of))))
 }

@@ -228,7 +228,7 @@ impl CompiledRule {
     fn new(policy: &Policy, place: usize, rule: &Rule) -> Self {
         let when = match &rule.condition {
             None => When::Always,
-            Some(text) => Condition::compile(text).map_or(When::Unknown, When::If),
+            Some(text) => Condition::compile_known(text).map_or(When::Unknown, When::If),
         };
         Self { when, ..Self::unknown(policy, place, rule) }
     }

@@ -16,7 +16,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use reqwest::dns::{Name, Resolve, Resolving};
 use url::{Host, Url};
 
-use crate::limits;
+use crate::{dns::Addresses, limits};
 
 const fn v4(a: u8, b: u8, c: u8, prefix: u8) -> Ipv4Net {
     Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, 0), prefix)
@@ -89,9 +89,7 @@ pub(super) struct Forbidden {
 }
 
 /// A name without an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the name does not resolve to any address")]
-pub(super) struct Unresolved;
+pub(super) use crate::dns::NoAddress as Unresolved;
 
 fn admit(address: IpAddr) -> Result<(), Forbidden> {
     refused(address).map_or(Ok(()), |what| Err(Forbidden { address, what }))
@@ -159,9 +157,14 @@ impl Guard {
         Self { resolver, allow_private }
     }
 
-    /// A guard over the system's resolver.
+    /// A guard over the hosts file and the DNS servers of the system.
     pub fn of_system(allow_private: bool) -> Self {
-        Self::new(Arc::new(SystemResolver), allow_private)
+        // Names within the operator's own domain are for development.
+        let addresses = match allow_private {
+            true => Addresses::of_names_as_the_system_has_them(),
+            false => Addresses::of_full_names(),
+        };
+        Self::new(Arc::new(SystemResolver(addresses)), allow_private)
     }
 
     /// Whether every address is let through.
@@ -189,17 +192,17 @@ impl Resolve for Guard {
     }
 }
 
-/// The system's resolver.
-struct SystemResolver;
+/// The hosts file and the DNS servers of the system.
+struct SystemResolver(Addresses);
 
 impl Resolve for SystemResolver {
     fn resolve(&self, name: Name) -> Resolving {
+        let addresses = self.0;
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await;
-            let addresses =
-                found.map_err(|_| Box::new(Unresolved) as Box<dyn Error + Send + Sync>)?;
-            Ok(Box::new(addresses.collect::<Vec<_>>().into_iter())
-                as Box<dyn Iterator<Item = SocketAddr> + Send>)
+            let found = addresses.find(name.as_str()).await;
+            let found = found.map_err(|error| Box::new(error) as Box<dyn Error + Send + Sync>)?;
+            let found = found.into_iter().map(|address| SocketAddr::new(address, 0));
+            Ok(Box::new(found) as Box<dyn Iterator<Item = SocketAddr> + Send>)
         })
     }
 }

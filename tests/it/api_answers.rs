@@ -203,6 +203,50 @@ async fn headers_stand_where_the_contract_has_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_a_key_an_index_reveals_nothing_of_the_log() {
+    let node = TestNode::start().await;
+    let nobody = node.api.with_key(None);
+    let made = node.api.post("/v1/agents", &json!({"name": "a", "owner": "b"})).await;
+    let agent = text(&made.expect(201), "id");
+    let issue = json!({"agent_id": agent, "scope": ["a"]});
+    let issued = node.api.post("/v1/tokens", &issue).await;
+    let index: u64 = issued.header("authrai-log-index").expect("one").parse().expect("a number");
+    let token = text(&issued.expect(201), "token");
+    let verify = |value: String, key: &Caller| {
+        let (key, body) = (key.clone(), json!({"token": token}));
+        async move {
+            let header = [("authrai-min-index", value.as_str())];
+            key.send_with(Method::POST, "/v1/tokens/verify", Some(&body), &header).await
+        }
+    };
+    // One byte for another the same, however near to the end of the log it is.
+    let known = verify("1".into(), &nobody).await;
+    for named in [index - 1, index, index + 1, index + 2, index + 1_000, 1_000_000] {
+        let answer = verify(named.to_string(), &nobody).await;
+        assert_eq!(answer.expect(200), known.expect(200), "{named}");
+    }
+    // Out of all proportion, it is refused, without a number of ours.
+    let far = verify(u64::MAX.to_string(), &nobody).await.expect_problem(422, "index_unknown");
+    let detail = text(&far, "detail");
+    assert!(!detail.contains(|c: char| c.is_ascii_digit()), "{detail}");
+    verify("x".into(), &nobody).await.expect_problem(400, "invalid_header");
+    // With a key it is as with a read; with a dead one as without.
+    verify((index + 1_000).to_string(), &node.api).await.expect_problem(422, "index_unknown");
+    let dead = node.api.with_key(Some("rai_pk_live_x"));
+    verify((index + 1_000).to_string(), &dead).await.expect(200);
+    // Elsewhere it counts only for a key.
+    for path in ["/v1/agents", "/v1/audit", "/healthz", "/.well-known/jwks.json"] {
+        for value in ["x".to_owned(), (index + 1_000).to_string(), u64::MAX.to_string()] {
+            let answer = get_with(&nobody, path, "authrai-min-index", &value).await;
+            let plain = nobody.get(path).await;
+            assert_eq!(answer.status, plain.status, "{path} {value}");
+            assert_eq!(answer.header("authrai-log-index"), None);
+        }
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn operators_manage_tenants_keys_and_the_cluster() {
     let node = TestNode::start().await;
     let operator = &node.operator;

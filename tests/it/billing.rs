@@ -7,9 +7,38 @@ use crate::harness::{Caller, TestNode, text};
 
 /// Small plans, with rates that no test reaches.
 const PLANS: &str = "\
-    tiny agents=2 tokens_per_month=3 requests_per_second=100000 price=Free, \
-    free agents=25 tokens_per_month=100 webhooks=1 requests_per_second=100000 price=Free, \
-    team agents=30 tokens_per_month=1000 requests_per_second=100000 price=49 USD a month";
+    tiny self_service agents=2 tokens_per_month=3 requests_per_second=100000 price=Free, \
+    free self_service agents=25 tokens_per_month=100 webhooks=1 requests_per_second=100000 price=Free, \
+    team self_service agents=30 tokens_per_month=1000 requests_per_second=100000 price=49 USD a month";
+
+#[tokio::test]
+async fn a_plan_that_is_not_self_service_is_given_by_an_operator_alone() {
+    let node = TestNode::start_with(&[("dev.plan", "free")]).await;
+    let plans = node.api.get("/v1/billing/plans").await.expect(200);
+    let chosen: Vec<_> = plans["data"].as_array().expect("plans").iter().collect();
+    let named = |name: &str| chosen.iter().find(|plan| plan["name"] == name).expect("a plan");
+    assert_eq!(named("team")["self_service"], true);
+    for name in ["enterprise", "unlimited"] {
+        assert_eq!(named(name)["self_service"], false, "{name}");
+        let refused = node.api.put("/v1/billing/plan", &json!({"plan": name})).await;
+        let problem = refused.expect_problem(403, "plan_not_self_service");
+        assert!(text(&problem, "detail").contains("operator"), "{problem}");
+    }
+    assert_eq!(node.api.get("/v1/billing").await.expect(200)["plan"], "free");
+    node.api.put("/v1/billing/plan", &json!({"plan": "team"})).await.expect(200);
+
+    let id = text(&node.api.get("/v1/billing").await.expect(200), "organization_id");
+    let path = format!("/v1/organizations/{id}");
+    let given = node.operator.patch(&path, &json!({"plan": "enterprise"})).await.expect(200);
+    assert_eq!(given["plan"], "enterprise");
+    assert_eq!(node.api.get("/v1/billing").await.expect(200)["plan"], "enterprise");
+    let both = node.operator.patch(&path, &json!({"plan": "free", "name": "x"})).await;
+    assert_eq!(both.expect_problem(422, "validation_failed")["errors"][0]["field"], "plan");
+    let node = node.restart_with(&[]).await;
+    let again = node.api.put("/v1/billing/plan", &json!({"plan": "unlimited"})).await;
+    again.expect_problem(403, "plan_not_self_service");
+    node.stop().await;
+}
 
 async fn node_on(plan: &str) -> TestNode {
     TestNode::start_with(&[("plans.offered", PLANS), ("dev.plan", plan)]).await
@@ -160,7 +189,7 @@ async fn organization(operator: &Caller, body: Value) -> Value {
 async fn a_changed_configuration_is_in_force_after_a_restart_for_every_organisation() {
     let node = node_on("tiny").await;
     node.api.agent("a").await;
-    let changed = PLANS.replace("tiny agents=2", "tiny agents=1");
+    let changed = PLANS.replace("agents=2 ", "agents=1 ");
     let node =
         node.restart_with(&[("plans.offered", changed.as_str()), ("plans.default", "free")]).await;
     crate::harness::until("the new limit", || async {

@@ -11,7 +11,7 @@ use std::{
 
 use authrai::{
     config::{Config, Flag, PlanName, Profile, Sources},
-    server::{Founding, Server, plans},
+    server::{Founding, Server, operator_plans, plans},
     setup::{self, DevWishes},
 };
 use reqwest::{Client, Method, StatusCode, header::HeaderMap};
@@ -197,6 +197,7 @@ impl TestNode {
         let wishes = DevWishes {
             api_key: None,
             plans: &plans(&config.plans.offered),
+            operator_plans: &operator_plans(&config.plans.offered),
             plan: config.dev.plan.as_ref().map(PlanName::as_str),
             default_plan: config.plans.default.as_str(),
         };

@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 use crate::harness::{Answer, Caller, TestNode, until};
 
 const PLANS: &str = "\
-    slow requests_per_second=5 price=Free, \
-    quick requests_per_second=100000 price=Free";
+    slow self_service requests_per_second=5 price=Free, \
+    quick self_service requests_per_second=100000 price=Free";
 
 async fn node_on(plan: &str) -> TestNode {
     TestNode::start_with(&[("plans.offered", PLANS), ("dev.plan", plan)]).await
@@ -92,6 +92,41 @@ async fn a_key_over_its_rate_waits_and_no_other_does() {
     node.api.with_key(Some("rai_pk_live_x")).get("/v1/agents").await.expect(401);
     until("a turn", || async { (node.api.get("/v1/agents").await.status == 200).then_some(()) })
         .await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_keys_of_one_organisation_get_no_more() {
+    let node = TestNode::start_with(&[("plans.offered", PLANS), ("plans.default", "slow")]).await;
+    let (organization, first) = node.tenant("Many keys", "live").await;
+    let path = format!("/v1/organizations/{organization}/api-keys");
+    let mut keys = vec![first];
+    for number in 0..11 {
+        let body = json!({"name": format!("{number}"), "environment": "live"});
+        let made = node.operator.post(&path, &body).await.expect(201);
+        keys.push(node.api.with_key(made["key"].as_str()));
+    }
+    let began = Instant::now();
+    let mut requests = JoinSet::new();
+    for key in &keys {
+        for _ in 0..5 {
+            let key = key.clone();
+            requests.spawn(async move { key.get("/v1/agents").await });
+        }
+    }
+    let answers = requests.join_all().await;
+    let most = 5 + 5 * (began.elapsed().as_secs() as usize + 1);
+    let granted = answers.iter().filter(|answer| answer.status == 200).count();
+    let none_had_too_many = keys.len() * 5;
+    assert!(granted <= most, "{granted} of {none_had_too_many} within {:?}", began.elapsed());
+    let over = answers.iter().find(|answer| answer.status != 200).expect("some are over");
+    let detail = over.expect_problem(429, "rate_limited")["detail"].to_string();
+    assert!(detail.contains("All keys of this organisation together"), "{detail}");
+    assert_eq!(over.header("retry-after"), Some("1"));
+    assert_eq!(standing(over), (0, 5));
+    // It is nobody else's business.
+    let (_, other) = node.tenant("Other", "live").await;
+    other.get("/v1/agents").await.expect(200);
     node.stop().await;
 }
 

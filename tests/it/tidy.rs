@@ -30,7 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("secrets", &["codec"]),
     ("domain", &["token", "codec"]),
     ("verify", &["domain", "token"]),
-    ("webhooks", &["domain", "secrets"]),
+    ("webhooks", &["dns", "domain", "secrets"]),
     ("policy", &["domain", "token"]),
     ("signature", &[]),
     ("audit/chain", &["domain", "token"]),
@@ -100,6 +100,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("toml", &["config"]),
     ("hickory_resolver", &["dns"]),
     ("idna", &["dns"]),
+    ("psl", &["dns"]),
+    ("regex_automata", &["policy"]),
 ];
 
 /// What a room that must be a function of its input does not mention.

@@ -176,6 +176,16 @@ fn count(answer: &Answer) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fair::check::turns_are_shared;
+
+    #[test]
+    fn one_organisation_does_not_keep_the_others_webhooks_from_being_sent() {
+        let [attacker, other] = [1, 2].map(OrgId::from_ulid);
+        let lanes = Lanes::default();
+        for lane in [&lanes.well, &lanes.struggling] {
+            turns_are_shared(lane, attacker, other);
+        }
+    }
 
     #[test]
     fn the_schedule_is_followed_with_up_to_a_fifth_off_each_step() {

@@ -60,9 +60,7 @@ impl Webhooks {
         keys: Arc<KeyFile>,
         deliverer: Deliverer,
     ) -> Self {
-        let tests =
-            Supply::new(limits::WEBHOOK_TESTS_MAX, limits::WEBHOOK_TESTS_PER_ORGANIZATION_MAX);
-        Self { proposals, views, keys, deliverer, tests: Gate::new(tests) }
+        Self { proposals, views, keys, deliverer, tests: tests_at_once() }
     }
 
     /// Whether an endpoint may be at this URL.
@@ -161,5 +159,21 @@ impl Webhooks {
             body: &message.body,
         };
         Ok(self.deliverer.post(parcel).await)
+    }
+}
+
+fn tests_at_once() -> Gate<OrgId> {
+    Gate::new(Supply::new(limits::WEBHOOK_TESTS_MAX, limits::WEBHOOK_TESTS_PER_ORGANIZATION_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fair::check::gate_is_shared;
+
+    #[test]
+    fn one_organisation_does_not_keep_the_others_from_testing_webhooks() {
+        let [attacker, other] = [1, 2].map(OrgId::from_ulid);
+        gate_is_shared(&tests_at_once(), attacker, other);
     }
 }

@@ -37,7 +37,7 @@ use super::Proposals;
 use crate::{
     audit::AuditLog,
     domain::{OrgId, Outbox, State, Webhook, WebhookId},
-    fair::{Supply, Turns},
+    fair::Turns,
     limits,
     secrets::KeyFile,
     verify::Views,
@@ -96,10 +96,7 @@ impl Arguments {
         Self(Arc::new(Shared {
             tools,
             lanes: Lanes::default(),
-            unrecorded: Turns::new(Supply::new(
-                limits::WEBHOOK_REPORTS_WAITING_MAX,
-                limits::WEBHOOK_RECORD_ATTEMPTS_MAX,
-            )),
+            unrecorded: recorder::places(),
             under_way: TaskTracker::new(),
             draining: CancellationToken::new(),
         }))

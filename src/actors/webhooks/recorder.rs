@@ -18,7 +18,7 @@ use super::endpoint::Message;
 use crate::{
     actors::{Call, Proposals},
     domain::{Action, DeliveryAttempt, EndpointProgress, OrgId, RecordDeliveries, WebhookId},
-    fair::Turn,
+    fair::{Supply, Turn, Turns},
     limits,
 };
 
@@ -81,6 +81,14 @@ impl Batch {
     }
 }
 
+/// Places among the outcomes that wait: of each organisation, as many as fit one command.
+pub(super) fn places() -> Turns<OrgId> {
+    Turns::new(Supply::new(
+        limits::WEBHOOK_REPORTS_WAITING_MAX,
+        limits::WEBHOOK_RECORD_ATTEMPTS_MAX,
+    ))
+}
+
 /// Records what is told, until nobody can tell any more.
 pub(super) async fn run(node: u64, proposals: Proposals, mut told: mpsc::Receiver<Report>) {
     while let Some(first) = told.recv().await {
@@ -103,5 +111,17 @@ async fn record(node: u64, proposals: &Proposals, batch: Batch) {
             Err(error) => warn!(%error, "outcomes of webhooks are not recorded yet"),
         }
         sleep(PAUSE_AFTER_FAILURE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fair::check::turns_are_shared;
+
+    #[test]
+    fn one_organisation_does_not_keep_the_others_outcomes_from_being_recorded() {
+        let [attacker, other] = [1, 2].map(OrgId::from_ulid);
+        turns_are_shared(&places(), attacker, other);
     }
 }

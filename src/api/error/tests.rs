@@ -74,7 +74,8 @@ fn who_is_over_a_plan_is_told_what_to_do() {
         (
             limit_reached(Some("team")),
             "The plan free allows 25 agents, and 25 are in use. Revoke one, or change to the \
-             plan team with PUT /v1/billing/plan.",
+             plan team: with PUT /v1/billing/plan if it is self_service, and through the operator \
+             otherwise.",
         ),
         (
             limit_reached(None),

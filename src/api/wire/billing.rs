@@ -53,7 +53,7 @@ pub struct PlanLimits {
     /// Most webhooks.
     #[schema(required)]
     pub webhooks: Option<u64>,
-    /// Most requests a second of each API key, on each node.
+    /// Most requests a second of each API key, and of all keys together, on each node.
     pub requests_per_second: u32,
 }
 
@@ -79,11 +79,19 @@ pub struct Plan {
     pub price: String,
     /// What it allows.
     pub limits: PlanLimits,
+    /// Whether an organisation can change to it by itself; otherwise an operator gives it.
+    pub self_service: bool,
 }
 
-impl From<&domain::Plan> for Plan {
-    fn from(plan: &domain::Plan) -> Self {
-        Self { name: plan.name.clone(), price: plan.price.clone(), limits: (&plan.limits).into() }
+impl Plan {
+    /// A plan, as tenants see it.
+    pub fn new(plan: &domain::Plan, self_service: bool) -> Self {
+        Self {
+            name: plan.name.clone(),
+            price: plan.price.clone(),
+            limits: (&plan.limits).into(),
+            self_service,
+        }
     }
 }
 

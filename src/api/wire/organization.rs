@@ -62,25 +62,37 @@ pub struct PatchOrganization {
     /// What happens to a token request that no policy matches.
     #[schema(value_type = schema::DefaultEffect, required = false)]
     pub default_effect: Option<DefaultEffect>,
+    /// Its plan: any on offer, also one that it cannot choose by itself. Changed in a request of
+    /// its own.
+    #[schema(value_type = schema::PlanName, required = false)]
+    pub plan: Option<String>,
 }
 
 impl FromFields for PatchOrganization {
     fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self {
+        let patch = Self {
             name: fields.changeable("name", name),
             default_effect: fields.changeable("default_effect", rules::one_of(DEFAULT_EFFECTS)),
-        })
+            plan: fields.changeable("plan", plan_name),
+        };
+        if patch.plan.is_some() && (patch.name.is_some() || patch.default_effect.is_some()) {
+            fields.fault("plan", "is changed in a request of its own: leave the other fields out");
+        }
+        Some(patch)
     }
 }
 
 impl PatchOrganization {
     /// What the core is asked for.
     pub fn into_action(self, id: OrgId) -> Action {
-        Action::UpdateOrganization(UpdateOrganization {
-            id,
-            name: self.name,
-            default_effect: self.default_effect,
-        })
+        match self.plan {
+            Some(plan) => Action::ChangePlan(domain::ChangePlan { org: id, plan }),
+            None => Action::UpdateOrganization(UpdateOrganization {
+                id,
+                name: self.name,
+                default_effect: self.default_effect,
+            }),
+        }
     }
 }
 

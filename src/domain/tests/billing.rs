@@ -163,6 +163,29 @@ fn the_catalogue_is_what_the_newest_configuration_says() {
 }
 
 #[test]
+fn only_an_operator_gives_a_plan_that_is_not_self_service() {
+    let mut world = world_on("tiny");
+    let names = |names: &[&str]| {
+        Action::SetOperatorPlans(names.iter().map(|name| (*name).to_owned()).collect())
+    };
+    let events = world.events(NODE, names(&["big", "gone"]));
+    assert_eq!(events, ["plans.self_service_updated"]);
+    assert!(world.events(NODE, names(&["gone", "big"])).is_empty(), "the same again");
+    world.refuses(vec![
+        ("by its key", ALICE, change("big"), Refusal::PlanNotSelfService("big".into())),
+        ("by a tenant", BOB, names(&[]), Refusal::Forbidden("an API key cannot do this".into())),
+    ]);
+    world.ask(ALICE, change("small")).expect("one that it can choose");
+    world.ask(OPERATOR, change("big")).expect("by an operator");
+    world.ask(ALICE, change("big")).expect("it is on it already");
+    world.ask(NODE, names(&[])).expect("accepted");
+    world.ask(ALICE, change("small")).expect("accepted");
+    world.ask(ALICE, change("big")).expect("self-service from now on");
+    let came = world.state.decide(T0, &command(NODE, names(&["No Name"])));
+    assert_eq!(invalid_field(came), "plans");
+}
+
+#[test]
 fn a_new_limit_holds_from_the_entry_on_that_sets_it() {
     let mut world = world_on("tiny");
     let mut plans = new_plans();

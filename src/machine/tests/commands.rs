@@ -412,6 +412,7 @@ fn asked_by(action: Action) -> impl Strategy<Value = (Actor, Action)> {
         | Action::RetireSigningKey(_)
         | Action::RecordDeliveries(_)
         | Action::SetPlans(_)
+        | Action::SetOperatorPlans(_)
         | Action::Tick(()) => vec![NODE],
         Action::RecordDomainCheck(_) => vec![ALICE, BOB, NODE],
         _ => vec![ALICE, ALICE, ALICE_TEST, BOB],

@@ -13,6 +13,7 @@ pub(super) fn plans() -> impl Strategy<Value = Action> {
     });
     prop_oneof![
         1 => set,
+        1 => vec(name().prop_map(str::to_owned), 0..3).prop_map(Action::SetOperatorPlans),
         2 => (1u128..4, name()).prop_map(|(id, plan)| {
             Action::ChangePlan(ChangePlan { org: org(id), plan: plan.into() })
         }),

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use cel::common::ast::operators as op;
 use regex::Regex;
+use regex_automata::nfa::thompson;
 
 use super::shape::Shape;
 use crate::limits;
@@ -19,8 +20,10 @@ pub const MATCHES: &str = "matches";
 
 /// How many bytes an operation looks at in a step.
 const BYTES_A_STEP: u64 = 64;
-/// What a byte costs that a regular expression looks at, in steps, times two.
-const REGEX_HALF_STEPS_A_BYTE: u64 = 4;
+/// Least that a byte costs that a regular expression looks at, in steps.
+const REGEX_MIN_STEPS_A_BYTE: u64 = 2;
+/// States of a regular expression's automaton that may be visited in a step, for one byte of text.
+const REGEX_STATES_A_STEP: u64 = 16;
 /// Most digits of a number as text; a double can be written with some 330.
 const NUMBER_TEXT_BYTES: u64 = 400;
 
@@ -32,6 +35,25 @@ pub fn scanning(bytes: u64) -> u64 {
     1 + bytes / BYTES_A_STEP
 }
 
+/// What matching a text of at most `bytes` with the expression `text` costs, in steps. The engine
+/// visits each state of the automaton at most once for each byte (Thompson, 1968), whatever the
+/// text is, and no engine that it may choose instead takes longer.
+pub fn matching(text: &str, bytes: u64) -> Result<u64, String> {
+    let automaton = thompson::NFA::compiler()
+        .configure(thompson::Config::new().nfa_size_limit(Some(limits::CONDITION_REGEX_MAX_BYTES)))
+        .build(text)
+        .map_err(|error| match error.size_limit() {
+            Some(_) => TOO_LARGE.to_owned(),
+            None => NO_EXPRESSION.to_owned(),
+        })?;
+    let states = automaton.states().len() as u64;
+    let of_a_byte = states.div_ceil(REGEX_STATES_A_STEP).max(REGEX_MIN_STEPS_A_BYTE);
+    Ok((bytes + 1).saturating_mul(of_a_byte))
+}
+
+const TOO_LARGE: &str = "this regular expression is too large; make its repetitions smaller";
+const NO_EXPRESSION: &str = "this is not a regular expression";
+
 /// Compiles a regular expression, within bounds.
 pub fn regex(text: &str) -> Result<Regex, String> {
     regex::RegexBuilder::new(text)
@@ -39,10 +61,8 @@ pub fn regex(text: &str) -> Result<Regex, String> {
         .dfa_size_limit(limits::CONDITION_REGEX_MAX_BYTES)
         .build()
         .map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => {
-                "this regular expression is too large; make its repetitions smaller".to_owned()
-            }
-            _ => "this is not a regular expression".to_owned(),
+            regex::Error::CompiledTooBig(_) => TOO_LARGE.to_owned(),
+            _ => NO_EXPRESSION.to_owned(),
         })
 }
 
@@ -207,9 +227,8 @@ pub fn member(name: &str, target: &Shape, arguments: &[Shape]) -> Option<Signatu
         ("contains" | "startsWith" | "endsWith", Shape::Text(text), [Shape::Text(part)]) => {
             Some((Shape::Bool, scanning(text.saturating_add(*part))))
         }
-        (MATCHES, Shape::Text(text), [Shape::Text(_)]) => {
-            Some((Shape::Bool, 1 + text.saturating_mul(REGEX_HALF_STEPS_A_BYTE) / 2))
-        }
+        // The rest depends on the expression: see [`matching`].
+        (MATCHES, Shape::Text(_), [Shape::Text(_)]) => Some((Shape::Bool, 1)),
         (_, Shape::Timestamp, [] | [Shape::Text(_)]) if is_accessor(name) => Some((Shape::Int, 2)),
         (_, Shape::Duration, []) if is_clock_accessor(name) => Some((Shape::Int, 1)),
         _ => None,

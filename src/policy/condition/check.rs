@@ -82,12 +82,14 @@ pub struct Checker {
     variables: Vec<(String, Shape)>,
     in_loop: bool,
     patterns: Patterns,
+    /// Most steps that any part may take.
+    steps_max: u64,
 }
 
 impl Checker {
-    /// Before the walk.
-    pub fn new() -> Self {
-        Self { variables: Vec::new(), in_loop: false, patterns: Patterns::new() }
+    /// Before the walk; no part may take more than `steps_max`.
+    pub fn new(steps_max: u64) -> Self {
+        Self { variables: Vec::new(), in_loop: false, patterns: Patterns::new(), steps_max }
     }
 
     /// The regular expressions that were met.
@@ -122,7 +124,7 @@ impl Checker {
             Expr::Struct(_) => fault(part.id, "messages cannot be written here"),
             Expr::Unspecified => fault(part.id, "is not a CEL expression"),
         }?;
-        if known.steps > limits::CONDITION_STEPS_MAX {
+        if known.steps > self.steps_max {
             return fault(part.id, too_expensive(known.steps));
         }
         if known.shape.bytes() > limits::CONDITION_TEXT_MAX_BYTES {
@@ -242,7 +244,25 @@ impl Checker {
             return fault(part.id, no_such_call(call, &operands));
         };
         self.literal_arguments(part, call)?;
-        Ok(Known { shape, steps: steps.saturating_add(own) })
+        let matching = self.matching(part, call, operands.first())?;
+        Ok(Known { shape, steps: steps.saturating_add(own).saturating_add(matching) })
+    }
+
+    /// What matching the first operand with a regular expression costs, if the call does that.
+    fn matching(
+        &self,
+        part: &IdedExpr,
+        call: &CallExpr,
+        text: Option<&Shape>,
+    ) -> Result<u64, Fault> {
+        let literal = call.args.last().map(|argument| &argument.expr);
+        match (call.func_name.as_str(), literal, text) {
+            (call::MATCHES, Some(Expr::Literal(LiteralValue::String(pattern))), Some(text)) => {
+                let cost = call::matching(pattern.inner(), text.bytes());
+                cost.map_err(|message| Fault { at: part.id, message })
+            }
+            _ => Ok(0),
+        }
     }
 
     /// What is written out – a regular expression, a time, a time zone – is tried now and not when
@@ -328,7 +348,8 @@ impl Checker {
 
 fn too_expensive(steps: u64) -> String {
     format!(
-        "can take {steps} steps, more than {}; use fewer loops or shorter texts",
+        "can take {steps} steps, more than {}; use fewer loops, shorter texts or smaller regular \
+         expressions ([0-9] is smaller than \\d)",
         limits::CONDITION_STEPS_MAX
     )
 }

@@ -56,6 +56,16 @@ pub struct Condition {
 impl Condition {
     /// Takes in `text`. To be called [`on_parser_stack`]: the parser recurses deeply.
     pub(super) fn compile(text: &str) -> Result<Self, Fault> {
+        Self::within(text, limits::CONDITION_STEPS_MAX)
+    }
+
+    /// Takes in `text` that was taken in before, perhaps by a build that charged less for some of
+    /// it: what was in force stays in force.
+    pub(super) fn compile_known(text: &str) -> Result<Self, Fault> {
+        Self::within(text, u64::MAX)
+    }
+
+    fn within(text: &str, steps_max: u64) -> Result<Self, Fault> {
         if text.len() > limits::CONDITION_MAX_BYTES {
             return Err(Fault {
                 position: None,
@@ -67,7 +77,7 @@ impl Condition {
             });
         }
         let (expression, source) = Source::parse(text)?;
-        let mut checker = Checker::new();
+        let mut checker = Checker::new(steps_max);
         let checked = checker.root(&expression).map_err(|fault| source.locate(fault))?;
         Ok(Self { expression, patterns: checker.into_patterns(), steps: checked })
     }

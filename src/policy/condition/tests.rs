@@ -217,6 +217,66 @@ fn length_depth_size_and_cost_are_bounded() {
     }
 }
 
+/// The same text costs more with a larger automaton, and a small one is not refused.
+#[test]
+fn a_regular_expression_costs_what_its_automaton_is_large() {
+    let steps = |pattern: &str| {
+        let text = format!("request.target_service.matches('{pattern}')");
+        compile(&text).map(|condition| condition.steps())
+    };
+    let cheap = steps("^prod-[a-z0-9]+$").expect("a small one");
+    let dear = steps("^prod-([a-z0-9]{1,8}-){4}$").expect("a larger one");
+    assert!(cheap < 10_000 && dear > 3 * cheap, "{cheap} {dear}");
+    for pattern in ["(a?){200}a{200}", "([a-z]{1,30}-){30}", "(\\\\pL{1,10}){5}"] {
+        let fault = compile(&format!("agent.description.matches('{pattern}')"));
+        let message = fault.expect_err(pattern).message;
+        assert!(message.contains("steps") || message.contains("too large"), "{pattern}: {message}");
+    }
+}
+
+/// What an older build let in stays in force.
+#[test]
+fn a_condition_that_was_let_in_is_compiled_whatever_it_costs_today() {
+    let dear = "agent.description.matches('([a-z]{1,20}-){20}')";
+    assert!(compile(dear).expect_err("dear").message.contains("steps"));
+    let known = on_parser_stack(|| Condition::compile_known(dear)).expect("no panic");
+    assert!(known.expect("known").steps() > limits::CONDITION_STEPS_MAX);
+}
+
+/// The dearest regular expressions that are let in take no longer, step for step, than the dearest
+/// loop: charged by the size of the automaton, an attacker gains nothing by a pattern. Measured in
+/// one run, each the best of several.
+#[test]
+fn a_step_of_matching_takes_no_longer_than_a_step_of_a_loop() {
+    let agent = Agent { description: Some("a".repeat(limits::DESCRIPTION_MAX_CHARS)), ..agent() };
+    let scope = vec!["x".repeat(limits::SCOPE_MAX_BYTES); limits::SCOPES_MAX];
+    let question = Question {
+        agent: &agent,
+        scope: &scope,
+        ttl_s: 300,
+        target_service: "any",
+        intent: None,
+        signed: false,
+        now_ms: NOW_MS,
+    };
+    let per_step = |text: &str| {
+        let condition = compile(text).expect(text);
+        let patterns = Arc::new(condition.patterns().clone());
+        let best = (0..20).map(|_| {
+            let facts = Facts::new(&question, &patterns);
+            let started = Instant::now();
+            assert!(condition.holds(&facts).is_ok(), "{text}");
+            started.elapsed().as_nanos()
+        });
+        best.min().unwrap_or_default() as f64 / condition.steps() as f64
+    };
+    let of_a_loop = per_step("request.scope.all(s, s != 'ab' && s != 'cd' && s != 'ef')");
+    for pattern in ["(a?){8}a{8}b", "(a|aa)+$", "a.*a.*a.*b"] {
+        let of_matching = per_step(&format!("agent.description.matches('{pattern}')"));
+        assert!(of_matching < 10.0 * of_a_loop, "{pattern}: {of_matching} ns, {of_a_loop} ns");
+    }
+}
+
 /// The dearest that is let in, evaluated: a step is a small thing.
 #[test]
 fn the_dearest_condition_is_evaluated_in_a_moment() {
