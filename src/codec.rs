@@ -58,6 +58,32 @@ pub fn encode<T: Serialize>(item: &T) -> Vec<u8> {
     bytes
 }
 
+/// How long the stored form of `item` is. Copies nothing.
+///
+/// # Panics
+///
+/// Never for the DTOs of this crate, as [`encode`].
+pub fn encoded_len<T: Serialize>(item: &T) -> usize {
+    let mut length = Length(1);
+    bincode::serde::encode_into_std_write(item, &mut length, bincode::config::standard())
+        .expect("plain DTOs are counted");
+    length.0
+}
+
+/// Takes bytes, and keeps only how many there were.
+struct Length(usize);
+
+impl std::io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Reads an item back. The whole of `bytes` must be that item.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     decode_counting::<T, CLAIM_MAX_BYTES>(bytes)
@@ -243,6 +269,7 @@ mod tests {
     #[test]
     fn what_was_stored_reads_back() {
         for item in [Sample::Number(u64::MAX), Sample::Text("é".into())] {
+            assert_eq!(encoded_len(&item), encode(&item).len());
             assert_eq!(decode::<Sample>(&encode(&item)), Ok(item));
         }
     }

@@ -93,6 +93,8 @@ pub const LIVE_TOKENS_MAX: u64 = 5_000_000;
 pub const TOKEN_RECORDS_PER_TENANT_MAX: u64 = 2 * LIVE_TOKENS_PER_TENANT_MAX;
 /// Most token records in the cluster, those of revoked tokens counted too.
 pub const TOKEN_RECORDS_MAX: u64 = 2 * LIVE_TOKENS_MAX;
+/// Tokens that may leave the lists between two views for the older one to be freed in passing.
+pub const FREED_HERE_MAX_TOKENS: u64 = 20_000;
 /// Most expired records that one tick removes.
 pub const PRUNE_BATCH_MAX: usize = 10_000;
 
@@ -104,6 +106,9 @@ pub const API_KEYS_PER_ORGANIZATION_MAX: usize = 1_000;
 pub const API_KEY_GENERATIONS_MAX: usize = 8;
 /// Most agents of one organisation's environment.
 pub const AGENTS_PER_TENANT_MAX: usize = 1_000_000;
+/// From which stored form on the digest of what policies see of an agent is kept, so that no token
+/// request takes longer for a large agent.
+pub const AGENT_DIGEST_KEPT_FROM_BYTES: usize = 2 * 1024;
 /// Most operator keys.
 pub const OPERATOR_KEYS_MAX: usize = 100;
 /// Most signing keys that are remembered.
@@ -151,6 +156,12 @@ pub const AUDIT_TOKEN_SLACK_S: u64 = 3_600;
 pub const AUDIT_STREAM_GATHER_MS: u64 = 20;
 /// After how long it makes sense to ask for an export, a check or a stream again.
 pub const AUDIT_RETRY_AFTER_S: u64 = 10;
+/// Largest text of an audit event, its envelope included. What a command puts out is refused if it
+/// is larger; a journal record can be many times as large.
+pub const EVENT_MAX_BYTES: usize = 480 * 1024;
+/// Largest item that a command puts into the state, in its stored form; a record of a snapshot can
+/// be many times as large.
+pub const ITEM_MAX_BYTES: usize = 256 * 1024;
 /// Longest name of an audit event.
 pub const EVENT_NAME_MAX_BYTES: usize = 60;
 /// Largest place in an audit chain: the largest whole number that JSON carries safely.
@@ -160,6 +171,8 @@ pub const AUDIT_ROW_MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// Most policies of one organisation's environment.
 pub const POLICIES_PER_TENANT_MAX: usize = 1_000;
+/// Largest policy, in its stored form.
+pub const POLICY_MAX_BYTES: usize = 64 * 1024;
 /// Most rules in one policy.
 pub const RULES_MAX: usize = 100;
 /// Highest priority of a policy.
@@ -170,6 +183,9 @@ pub const PRIORITY_DEFAULT: u16 = 100;
 pub const PATTERNS_MAX: usize = 64;
 /// Longest pattern.
 pub const PATTERN_MAX_BYTES: usize = 200;
+/// Most throttles that one token request can pass under; a request that more of them match is
+/// denied.
+pub const THROTTLES_PER_VERDICT_MAX: usize = 64;
 /// Most requests that a throttle may let through in a window.
 pub const THROTTLE_LIMIT_MAX: u64 = 1_000_000_000;
 /// Longest window of a throttle: 31 days.
@@ -188,6 +204,8 @@ pub const CONDITION_DEPTH_MAX: usize = 16;
 pub const CONDITION_STEPS_MAX: u64 = 20_000;
 /// Most that evaluating all active policies of one organisation's environment may cost, in steps.
 pub const POLICY_STEPS_PER_TENANT_MAX: u64 = 500_000;
+/// What a rule counts for in those steps, whatever it holds.
+pub const RULE_STEPS: u64 = 1;
 /// What a pattern counts for in those steps.
 pub const PATTERN_STEPS: u64 = 16;
 /// Longest text that a condition may build.
@@ -207,6 +225,10 @@ pub const NONCE_MAX_BYTES: usize = 128;
 pub const SIGNATURE_HEADER_MAX_BYTES: usize = 2 * 1024;
 /// Most nonces of one agent that are remembered.
 pub const NONCES_PER_AGENT_MAX: usize = 10_000;
+/// Most nonces of one organisation's environment that are remembered.
+pub const NONCES_PER_TENANT_MAX: u64 = 500_000;
+/// Most nonces that are remembered in the cluster.
+pub const NONCES_MAX: usize = 2_000_000;
 /// How long a nonce is remembered beyond the window in which its request counts.
 pub const NONCE_MARGIN_S: u64 = 60;
 
@@ -234,11 +256,17 @@ pub const APPROVALS_PER_TENANT_MAX: usize = 100_000;
 pub const APPROVAL_ASKERS_MAX: usize = 16;
 /// How long an approval is shown after its end.
 pub const APPROVAL_RETENTION_S: u64 = 7 * 86_400;
+/// Most approvals in the cluster, answered ones included.
+pub const APPROVALS_MAX: usize = 1_000_000;
+/// Most windows of throttles that are counted of one organisation's environment.
+pub const THROTTLE_WINDOWS_PER_TENANT_MAX: u64 = 500_000;
 /// Most windows of throttles that are counted in the cluster.
 pub const THROTTLE_WINDOWS_MAX: usize = 5_000_000;
 
 /// Most webhook endpoints of one organisation, in both environments.
 pub const WEBHOOKS_PER_ORGANIZATION_MAX: usize = 100;
+/// Most webhook endpoints in the cluster. Each keeps a bounded number of deliveries.
+pub const WEBHOOKS_MAX: usize = 50_000;
 /// Longest URL of a webhook endpoint.
 pub const WEBHOOK_URL_MAX_BYTES: usize = 2_048;
 /// Longest sealed signing secret.
@@ -334,6 +362,32 @@ pub const DOMAIN_RECHECKS_AT_ONCE: usize = 16;
 pub const DOMAIN_CHECK_ATTEMPTS_MAX: usize = 3;
 /// Backups that a node makes at the same time; one more is a 429.
 pub const BACKUPS_MAX: usize = 2;
+/// What an organisation may have in the state whatever its plan, before what the plan adds.
+pub const STATE_BYTES_BASE: u64 = 16 * 1024 * 1024;
+/// What each agent that a plan allows adds to that.
+pub const STATE_BYTES_PER_AGENT: u64 = 8 * 1024;
+/// What each token in a month that a plan allows adds to that.
+pub const STATE_BYTES_PER_TOKEN: u64 = 512;
+/// The most that an organisation may have in the state, on any plan.
+pub const STATE_BYTES_PER_ORGANIZATION_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// What an organisation's events of a day may take whatever its plan, before what the plan adds.
+pub const EVENT_BYTES_PER_DAY_BASE: u64 = 16 * 1024 * 1024;
+/// What each token in a month that a plan allows adds to that.
+pub const EVENT_BYTES_PER_DAY_PER_TOKEN: u64 = 2 * 1024;
+/// The most that an organisation's events of a day may take, on any plan.
+pub const EVENT_BYTES_PER_DAY_MAX: u64 = 64 * 1024 * 1024 * 1024;
+/// What an item of an organisation counts for beside its stored form: its places in the indexes.
+pub const ITEM_INDEX_BYTES: u64 = 256;
+/// What an API key counts for.
+pub const API_KEY_BYTES: u64 = 1024;
+/// What the record of a token counts for, dead or not.
+pub const TOKEN_RECORD_BYTES: u64 = 256;
+/// What an open window of a throttle counts for.
+pub const THROTTLE_WINDOW_BYTES: u64 = 512;
+/// What a nonce that is remembered counts for.
+pub const NONCE_BYTES: u64 = 128;
+/// What the deliveries that are kept of a webhook endpoint count for, whether there are any or not.
+pub const OUTBOX_BYTES: u64 = 192 * 1024;
 /// Most plans, those included that are offered no more.
 pub const PLANS_MAX: usize = 100;
 /// Longest name of a plan.
@@ -355,6 +409,8 @@ pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
 pub const IDEMPOTENCY_MEMORY_S: u64 = 86_400;
 /// Largest answer that is remembered.
 pub const IDEMPOTENCY_ANSWER_MAX_BYTES: u64 = 512 * 1024;
+/// The same from [`crate::domain::Level::BOUNDED`] on.
+pub const IDEMPOTENCY_ANSWER_BOUNDED_MAX_BYTES: u64 = 128 * 1024;
 /// Most answers that are remembered for one organisation.
 pub const IDEMPOTENCY_KEYS_PER_ORGANIZATION_MAX: u64 = 100_000;
 /// Most bytes of answers that are remembered for one organisation.

@@ -99,6 +99,7 @@ impl Machine for AuthMachine {
             let linked = chain::link(head, at, &command.actor, &command.request_id, event);
             if let Some((head, linked)) = linked {
                 self.state.heads.insert(event.chain, head);
+                self.state.note_event_bytes(event.chain, at, linked.record.bytes.len() as u64);
                 records.push(Record {
                     chain: event.chain.chain_key(),
                     seq: linked.record.seq,

@@ -7,8 +7,8 @@ use super::problem::{Code, Extension, FieldError, PlanLimit, Problem};
 use crate::{
     actors::{CommandError, DomainCheckError},
     domain::{
-        AgentStatus, ApprovalStatus, Excess, Kind, PlanLimitReached, PlanTooSmall, Quota, Refusal,
-        RuleRef, Throttled,
+        AgentStatus, ApprovalStatus, EventsSpent, Excess, Kind, PlanLimitReached, PlanTooSmall,
+        Quota, Refusal, RuleRef, Throttled,
     },
     fair::Full,
     rfc3339,
@@ -225,6 +225,7 @@ impl From<Refusal> for Problem {
                  suspension (authrai backup lift --agent ID).",
             ),
             Refusal::PlanLimitReached(reached) => plan_limit_reached(reached),
+            Refusal::EventsSpent(spent) => events_spent(&spent),
             Refusal::PlanTooSmall(too_small) => plan_too_small(&too_small),
             Refusal::PlanNotSelfService(plan) => Problem::new(
                 Code::PLAN_NOT_SELF_SERVICE,
@@ -312,6 +313,10 @@ fn plan_limit_reached(reached: PlanLimitReached) -> Problem {
         Quota::Agents => ("agents", "Revoke one"),
         Quota::TokensPerMonth => ("tokens in a calendar month", "Wait for the next month (UTC)"),
         Quota::Webhooks => ("webhooks", "Remove one"),
+        Quota::StateBytes => (
+            "bytes of stored data",
+            "Delete policies or webhooks, revoke tokens, or wait until tokens expire",
+        ),
     };
     let advice = match &upgrade_to {
         Some(better) => {
@@ -330,6 +335,19 @@ fn plan_limit_reached(reached: PlanLimitReached) -> Problem {
     }
 }
 
+fn events_spent(spent: &EventsSpent) -> Problem {
+    let EventsSpent { limit, usage, plan, retry_after_s } = spent;
+    Problem::new(
+        Code::EVENT_QUOTA_REACHED,
+        format!(
+            "The plan {plan} allows {limit} bytes of audit events in a day (UTC), and today's take \
+             {usage}. Nothing was done. Wait until the day is over, or change to a larger plan. What \
+             takes a right away – revoking, deleting, disabling, pausing – still works."
+        ),
+    )
+    .retry_after(*retry_after_s)
+}
+
 fn plan_too_small(too_small: &PlanTooSmall) -> Problem {
     let resets_at = rfc3339::seconds(too_small.period_ends_at / 1000);
     let excess = |excess: &Excess| {
@@ -345,6 +363,9 @@ fn plan_too_small(too_small: &PlanTooSmall) -> Problem {
             ),
             Quota::Webhooks => {
                 format!("{usage} webhooks are in use and {limit} are allowed: remove {over}")
+            }
+            Quota::StateBytes => {
+                format!("{usage} bytes of data are stored and {limit} are allowed: remove {over}")
             }
         };
         FieldError { field: quota.as_str().to_owned(), message }

@@ -103,6 +103,7 @@ codes! {
     409 IDEMPOTENCY_UNRECOVERABLE = "idempotency_unrecoverable", "The secret cannot be shown again";
     422 IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused", "The key was sent with another request";
     429 RATE_LIMITED = "rate_limited", "Too many requests";
+    429 EVENT_QUOTA_REACHED = "event_quota_reached", "The plan allows no more events today";
     503 TIMED_OUT = "timed_out", "It took too long";
     403 API_KEY_SUSPENDED = "api_key_suspended", "The key is suspended since a restore";
     409 AGENT_SUSPENDED = "agent_suspended", "The agent is suspended since a restore";
@@ -168,7 +169,7 @@ pub struct TargetAnswer {
 /// The limit of a plan that is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct PlanLimit {
-    /// What there is no more of: `agents`, `tokens_per_month` or `webhooks`.
+    /// What there is no more of: `agents`, `tokens_per_month`, `webhooks` or `state_bytes`.
     #[schema(examples("agents"))]
     pub quota: &'static str,
     /// How much the plan allows.

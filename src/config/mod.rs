@@ -178,7 +178,9 @@ settings! {
             /// An organisation can change by itself to a plan that says `self_service`; any other
             /// is given by an operator. A node puts this into force when it starts,
             /// for the whole cluster, so give all nodes the same. A plan that is taken away goes
-            /// on for the organisations that are on it.
+            /// on for the organisations that are on it. How many bytes an organisation may store,
+            /// and write to its audit log in a day, follows from these limits, as docs/limits.md
+            /// says.
             offered: OfferedPlans = "free self_service agents=25 tokens_per_month=10000 webhooks=2 requests_per_second=20 price=Free, team self_service agents=500 tokens_per_month=1000000 webhooks=20 requests_per_second=200 price=49 USD a month, enterprise agents=100000 tokens_per_month=100000000 webhooks=500 requests_per_second=2000 price=On request, unlimited requests_per_second=1000000 price=Self-hosted";
 
             /// The plan of a new organisation that names none. `authrai dev` has `unlimited`, or

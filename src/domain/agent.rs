@@ -372,7 +372,14 @@ pub(super) fn revoke(
 
 impl State {
     pub(crate) fn put_agent(&mut self, agent: Arc<Agent>) {
-        let old = self.agents.get(&agent.id).map(|old| (old.tenant, old.status));
+        let before = self.agents.get(&agent.id).cloned();
+        let bytes = self.item_bytes.replace(agent.tenant.org, before.as_deref(), Some(&*agent));
+        // Each token request asks for the digest; a small agent's is made on the way.
+        match bytes >= limits::AGENT_DIGEST_KEPT_FROM_BYTES {
+            true => self.agent_digests.insert(agent.id, agent.policy_digest()),
+            false => self.agent_digests.remove(&agent.id),
+        };
+        let old = before.map(|old| (old.tenant, old.status));
         if old != Some((agent.tenant, agent.status)) {
             if let Some(old) = old
                 && let Some(ids) = self.agents_by_status.get_mut(&old)
@@ -385,6 +392,11 @@ impl State {
             self.agents_by_status.entry((agent.tenant, agent.status)).or_default().insert(agent.id);
         }
         self.agents.insert(agent.id, agent);
+    }
+
+    /// [`Agent::policy_digest`] of an agent of this state.
+    pub(super) fn policy_digest_of(&self, agent: &Agent) -> Hash {
+        self.agent_digests.get(&agent.id).copied().unwrap_or_else(|| agent.policy_digest())
     }
 
     fn agents_of(&self, tenant: Tenant) -> usize {

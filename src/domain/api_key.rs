@@ -104,7 +104,7 @@ pub(super) fn create(
     {
         return Err(text::invalid("expires_at", "must lie in the future, before the year 10000"));
     }
-    if state.api_keys_of(new.org).count() >= limits::API_KEYS_PER_ORGANIZATION_MAX {
+    if state.api_keys_of_org(new.org) >= limits::API_KEYS_PER_ORGANIZATION_MAX as u64 {
         return Err(Refusal::too_many(
             "API keys of this organization",
             limits::API_KEYS_PER_ORGANIZATION_MAX as u64,
@@ -333,6 +333,7 @@ impl State {
             self.previous_secrets.insert((previous.works_until, key.id));
         }
         self.api_keys_by_org.insert((key.tenant.org, key.id));
+        *self.api_key_counts.entry(key.tenant.org).or_default() += 1;
         self.api_keys.insert(key.id, key);
     }
 
@@ -344,6 +345,15 @@ impl State {
             self.previous_secrets.remove(&(previous.works_until, id));
         }
         self.api_keys_by_org.remove(&(key.tenant.org, id));
+        match self.api_keys_of_org(key.tenant.org).saturating_sub(1) {
+            0 => self.api_key_counts.remove(&key.tenant.org),
+            left => self.api_key_counts.insert(key.tenant.org, left),
+        };
+    }
+
+    /// How many API keys an organisation has.
+    pub(super) fn api_keys_of_org(&self, org: OrgId) -> u64 {
+        self.api_key_counts.get(&org).copied().unwrap_or(0)
     }
 
     pub(super) fn note_api_key_used(&mut self, id: ApiKeyId, at: Millis) {

@@ -156,6 +156,12 @@ pub(super) fn request(
             limits::APPROVALS_PER_TENANT_MAX as u64,
         ));
     }
+    if state.level >= Level::BOUNDED && state.approvals.len() >= limits::APPROVALS_MAX {
+        return Err(Refusal::too_many(
+            "approvals in the cluster, answered ones included",
+            limits::APPROVALS_MAX as u64,
+        ));
+    }
     let new = Arc::new(new);
     Ok(Decision::one(new.tenant, Fact::ApprovalRequested(Arc::clone(&new), subject), pending(new)))
 }
@@ -296,6 +302,7 @@ impl State {
 
     pub(crate) fn put_approval(&mut self, approval: Arc<Approval>) {
         self.drop_approval(approval.id);
+        self.item_bytes.replace(approval.tenant.org, None, Some(&*approval));
         if approval.status == ApprovalStatus::Pending {
             let digest = approval.request_digest();
             self.pending_approvals.insert((approval.tenant, digest, approval.id));
@@ -308,6 +315,7 @@ impl State {
 
     pub(super) fn drop_approval(&mut self, id: ApprovalId) {
         let Some(old) = self.approvals.remove(&id) else { return };
+        self.item_bytes.replace(old.tenant.org, Some(&*old), None);
         self.approvals_due.remove(&(old.due_at(), id));
         self.pending_approvals.remove(&(old.tenant, old.request_digest(), id));
         let of_status = (old.tenant, old.status);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AgentStatus, ChangePlan, Decision, Environment, Fact, Kind, Millis, OrgId, Organization,
+    AgentStatus, ChangePlan, Decision, Environment, Fact, Kind, Level, Millis, OrgId, Organization,
     Outcome, Period, Plan, Quota, Refusal, State, Tenant, caller::Caller, text::invalid,
 };
 
@@ -31,6 +31,10 @@ pub struct Usage {
     pub tokens_this_month: u64,
     /// Webhook endpoints.
     pub webhooks: u64,
+    /// Bytes of everything that it has in the state.
+    pub state_bytes: u64,
+    /// Bytes of the events of this day, UTC.
+    pub event_bytes_today: u64,
 }
 
 impl Usage {
@@ -40,6 +44,7 @@ impl Usage {
             Quota::Agents => self.agents,
             Quota::TokensPerMonth => self.tokens_this_month,
             Quota::Webhooks => self.webhooks,
+            Quota::StateBytes => self.state_bytes,
         }
     }
 }
@@ -128,6 +133,7 @@ pub(super) fn change_plan(
     let usage = state.usage(old.id, at);
     let excess: Vec<Excess> = Quota::ALL
         .into_iter()
+        .filter(|quota| *quota != Quota::StateBytes || state.level >= Level::BOUNDED)
         .filter_map(|quota| {
             let (limit, usage) = (to.limits.of(quota)?, usage.of(quota));
             (usage > limit).then_some(Excess { quota, limit, usage })
@@ -174,6 +180,8 @@ impl State {
             agents: agents.map(|ids| ids.len() as u64).sum(),
             tokens_this_month: self.tokens_in(org, Period::of(at)),
             webhooks: self.webhooks_of_org(org) as u64,
+            state_bytes: self.state_bytes(org),
+            event_bytes_today: self.event_bytes_on(org, at),
         }
     }
 

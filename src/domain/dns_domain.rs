@@ -303,6 +303,7 @@ impl State {
 
     pub(crate) fn put_domain(&mut self, domain: Arc<DnsDomain>) {
         self.unlink_domain(domain.id);
+        self.item_bytes.replace(domain.org, None, Some(&*domain));
         self.domains_by_org.entry(domain.org).or_default().insert(domain.id);
         if domain.status == DomainStatus::Verified {
             self.domain_holders.insert(Arc::clone(&domain.name), domain.id);
@@ -324,6 +325,7 @@ impl State {
     /// Takes a domain out, but for the names that verification shows.
     fn unlink_domain(&mut self, id: DomainId) -> Option<Arc<DnsDomain>> {
         let old = self.domains.remove(&id)?;
+        self.item_bytes.replace(old.org, Some(&*old), None);
         self.domain_rechecks.remove(&old.recheck_place());
         if self.domain_holders.get(&old.name) == Some(&id) {
             self.domain_holders.remove(&old.name);

@@ -24,6 +24,7 @@ pub(super) fn tick(state: &State, at: Millis) -> Decision {
         .chain(state.forgettable_tokens(at))
         .chain(state.stopped_secrets(at))
         .chain(state.ended_windows(at))
+        .chain(state.orphans())
         .chain(state.stale_nonces(at))
         .chain(state.old_declined(at))
         .chain(state.stopped_signing_secrets(at))
@@ -35,8 +36,7 @@ pub(super) fn tick(state: &State, at: Millis) -> Decision {
     // A key goes after the last token that it signed, so never in a tick that left some.
     let room = limits::PRUNE_BATCH_MAX - events.len();
     let keys = state
-        .signing_keys
-        .values()
+        .retired_keys()
         .filter(|key| is_forgettable(key, at))
         .map(|key| Fact::SigningKeyForgotten(key.id))
         .take(room);
@@ -59,12 +59,18 @@ impl State {
             || self.forgettable_tokens(at).next().is_some()
             || self.stopped_secrets(at).next().is_some()
             || self.ended_windows(at).next().is_some()
+            || self.orphans().next().is_some()
             || self.stale_nonces(at).next().is_some()
             || self.old_declined(at).next().is_some()
             || self.old_answers(at).next().is_some()
             || self.due_approvals(at).next().is_some()
             || self.stopped_signing_secrets(at).next().is_some()
-            || self.signing_keys.values().any(|key| is_forgettable(key, at))
+            || self.retired_keys().any(|key| is_forgettable(key, at))
+    }
+
+    fn retired_keys(&self) -> impl Iterator<Item = &SigningKey> {
+        let keys = self.retired_signing_keys.iter();
+        keys.filter_map(|number| self.signing_keys.get(number).map(AsRef::as_ref))
     }
 
     fn expired(&self, at: Millis) -> impl Iterator<Item = Fact> {

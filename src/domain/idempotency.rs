@@ -14,8 +14,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Decision, Event, Fact, Hash, Millis, OrgId, Outcome, Refusal, State, Tenant, caller::Caller,
-    text::invalid,
+    Decision, Event, Fact, Hash, Level, Millis, OrgId, Outcome, Refusal, State, Tenant,
+    caller::Caller, text::invalid,
 };
 use crate::{
     codec::{self, DecodeError},
@@ -113,13 +113,16 @@ pub(super) fn once(
 }
 
 fn check_room(state: &State, org: OrgId, more: u64) -> Result<(), Refusal> {
-    if more > limits::IDEMPOTENCY_ANSWER_MAX_BYTES {
+    let most = match state.level < Level::BOUNDED {
+        true => limits::IDEMPOTENCY_ANSWER_MAX_BYTES,
+        false => limits::IDEMPOTENCY_ANSWER_BOUNDED_MAX_BYTES,
+    };
+    if more > most {
         return Err(invalid(
             "Idempotency-Key",
             format!(
-                "cannot be used here: the answer would have {more} bytes, and at most {} are \
-                 remembered",
-                limits::IDEMPOTENCY_ANSWER_MAX_BYTES
+                "cannot be used here: the answer would have {more} bytes, and at most {most} are \
+                 remembered"
             ),
         ));
     }

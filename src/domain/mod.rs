@@ -29,10 +29,12 @@ mod nonce;
 mod operator_key;
 mod organization;
 mod outcome;
+mod output;
 mod permission;
 mod policies;
 mod policy;
 mod policy_data;
+mod quota;
 mod refusal;
 mod retired;
 mod signing_key;
@@ -42,6 +44,7 @@ mod throttle;
 mod token;
 mod token_lists;
 mod token_request;
+mod usage;
 mod webhook;
 mod webhook_command;
 mod webhook_data;
@@ -72,12 +75,13 @@ pub use policy::{
     Allow, CheckedRules, Effect, End, Per, Policy, RequireApproval, Rule, RuleRef, Throttle,
     Verdict,
 };
-pub use refusal::{Kind, LimitReached, Refusal};
+pub use refusal::{EventsSpent, Kind, LimitReached, Refusal};
 pub use signing_key::SigningKey;
 pub use state::{Decision, Head, State};
 pub use throttle::{Counted, ThrottleKey, Window};
 pub use token::{LiveToken, TokenDetails};
 pub use token_lists::TokenLists;
+pub use usage::{EventDay, ItemBytes};
 pub use webhook::{
     DisabledReason, EVERY_EVENT, PastChoice, PreviousSigningSecret, SealedSecret, Webhook,
 };

@@ -4,7 +4,10 @@
 //! for longer than that. It is used up whatever becomes of the request, refusals included, unless
 //! the node itself has to try again. Must not know signatures.
 
-use super::{Agent, AgentId, Fact, Hash, Millis, Refusal, SignedRequest, State, state::seconds};
+use super::{
+    Agent, AgentId, Fact, Hash, Level, Millis, Refusal, SignedRequest, State, Tenant,
+    state::seconds,
+};
 use crate::limits;
 
 /// Checks an agent's signature on a request; the fact that its nonce is used up.
@@ -47,13 +50,49 @@ pub(super) fn admit(
             limits::NONCES_PER_AGENT_MAX as u64,
         ));
     }
+    if state.level >= Level::BOUNDED {
+        check_room(state, agent.tenant)?;
+    }
     let until = window_ends.saturating_add(limits::NONCE_MARGIN_S).saturating_mul(1000);
     Ok(Some(Fact::NonceUsed { agent: agent.id, nonce: signed.nonce, until }))
 }
 
+fn check_room(state: &State, tenant: Tenant) -> Result<(), Refusal> {
+    let bounds = [
+        (
+            state.nonces_of(tenant),
+            limits::NONCES_PER_TENANT_MAX,
+            "signed requests of this environment in the last minutes",
+        ),
+        (
+            state.nonce_ends.len() as u64,
+            limits::NONCES_MAX as u64,
+            "signed requests in the cluster in the last minutes",
+        ),
+    ];
+    match bounds.into_iter().find(|(number, limit, _)| number >= limit) {
+        Some((_, limit, what)) => Err(Refusal::too_many(what, limit)),
+        None => Ok(()),
+    }
+}
+
 impl State {
+    /// How many nonces are remembered of a tenant's agents.
+    pub(super) fn nonces_of(&self, tenant: Tenant) -> u64 {
+        self.nonces_of_tenant.get(&tenant).copied().unwrap_or(0)
+    }
+
+    fn count_nonce(&mut self, agent: AgentId, count: impl Fn(u64) -> u64) {
+        let Some(tenant) = self.tenant_of(agent) else { return };
+        match count(self.nonces_of(tenant)) {
+            0 => self.nonces_of_tenant.remove(&tenant),
+            number => self.nonces_of_tenant.insert(tenant, number),
+        };
+    }
+
     pub(crate) fn put_nonce(&mut self, agent: AgentId, nonce: Hash, until: Millis) {
         self.drop_nonce(agent, nonce);
+        self.count_nonce(agent, |number| number.saturating_add(1));
         self.nonces.entry(agent).or_default().insert(nonce, until);
         self.nonce_ends.insert((until, agent, nonce));
     }
@@ -65,6 +104,7 @@ impl State {
             self.nonces.remove(&agent);
         }
         self.nonce_ends.remove(&(until, agent, nonce));
+        self.count_nonce(agent, |number| number.saturating_sub(1));
     }
 
     pub(super) fn stale_nonces(&self, at: Millis) -> impl Iterator<Item = Fact> {

@@ -107,7 +107,13 @@ pub(super) fn update(
 
 impl State {
     pub(crate) fn put_organization(&mut self, org: Arc<Organization>) {
-        self.organizations.insert(org.id, org);
+        *self.organizations_on_plan.entry(org.plan.clone()).or_default() += 1;
+        let Some(old) = self.organizations.insert(org.id, org) else { return };
+        let on_plan = self.organizations_on_plan.get(&old.plan).copied().unwrap_or(0);
+        match on_plan.saturating_sub(1) {
+            0 => self.organizations_on_plan.remove(&old.plan),
+            left => self.organizations_on_plan.insert(old.plan.clone(), left),
+        };
     }
 
     /// A page of organisations, newest first, and how many there are.

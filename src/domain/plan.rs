@@ -22,6 +22,8 @@ stored_tags! {
         2 => TokensPerMonth = "tokens_per_month",
         /// Webhook endpoints.
         3 => Webhooks = "webhooks",
+        /// Bytes of everything that the organisation has in the state.
+        200 => StateBytes = "state_bytes",
     }
 }
 
@@ -45,7 +47,30 @@ impl PlanLimits {
             Quota::Agents => self.agents,
             Quota::TokensPerMonth => self.tokens_per_month,
             Quota::Webhooks => self.webhooks,
+            Quota::StateBytes => Some(self.state_bytes()),
         }
+    }
+
+    /// Most bytes that the organisation may have in the state: follows from its other limits.
+    pub fn state_bytes(&self) -> u64 {
+        let (Some(agents), Some(tokens)) = (self.agents, self.tokens_per_month) else {
+            return limits::STATE_BYTES_PER_ORGANIZATION_MAX;
+        };
+        let webhooks = self.webhooks.unwrap_or(limits::WEBHOOKS_PER_ORGANIZATION_MAX as u64);
+        limits::STATE_BYTES_BASE
+            .saturating_add(agents.saturating_mul(limits::STATE_BYTES_PER_AGENT))
+            .saturating_add(tokens.saturating_mul(limits::STATE_BYTES_PER_TOKEN))
+            .saturating_add(webhooks.saturating_mul(limits::OUTBOX_BYTES))
+            .min(limits::STATE_BYTES_PER_ORGANIZATION_MAX)
+    }
+
+    /// Most bytes of events that the organisation may cause in a day, UTC: follows from its other
+    /// limits.
+    pub fn event_bytes_per_day(&self) -> u64 {
+        let Some(tokens) = self.tokens_per_month else { return limits::EVENT_BYTES_PER_DAY_MAX };
+        limits::EVENT_BYTES_PER_DAY_BASE
+            .saturating_add(tokens.saturating_mul(limits::EVENT_BYTES_PER_DAY_PER_TOKEN))
+            .min(limits::EVENT_BYTES_PER_DAY_MAX)
     }
 }
 
@@ -168,7 +193,7 @@ impl State {
     }
 
     fn is_plan_in_use(&self, name: &str) -> bool {
-        self.organizations.values().any(|org| org.plan == name)
+        self.organizations_on_plan.contains_key(name)
     }
 
     /// Whether the catalogue offers just these plans.

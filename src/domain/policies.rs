@@ -8,11 +8,11 @@
 use std::sync::Arc;
 
 use super::{
-    CheckedRules, CreatePolicy, Decision, Event, Fact, Kind, Millis, Outcome, Policy, PolicyId,
-    Refusal, Rule, RuleRef, State, Tenant, UpdatePolicy, caller::Caller, change::set, text,
-    text::invalid,
+    CheckedRules, CreatePolicy, Decision, Effect, Event, Fact, Hash, Kind, Level, Millis, Outcome,
+    Policy, PolicyId, Refusal, Rule, RuleRef, State, Tenant, UpdatePolicy, caller::Caller,
+    change::set, text, text::invalid,
 };
-use crate::limits;
+use crate::{codec, limits};
 
 const KIND: Kind = Kind::Policy(());
 
@@ -46,6 +46,7 @@ pub(super) fn create(
             limits::POLICIES_PER_TENANT_MAX as u64,
         ));
     }
+    check_size(state, &policy)?;
     check_steps(state, &policy)?;
     let policy = Arc::new(policy);
     Ok(Decision::one(tenant, Fact::PolicyCreated(Arc::clone(&policy)), Outcome::Policy(policy)))
@@ -96,10 +97,31 @@ fn is_bounded(rule: &Rule) -> bool {
     lists_fit && condition <= limits::CONDITION_MAX_BYTES
 }
 
+/// The whole policy stays within its stored form's bound.
+fn check_size(state: &State, policy: &Policy) -> Result<(), Refusal> {
+    if state.level < Level::BOUNDED {
+        return Ok(());
+    }
+    match codec::encoded_len(policy) {
+        0..=limits::POLICY_MAX_BYTES => Ok(()),
+        bytes => Err(invalid(
+            "rules",
+            format!(
+                "would make the policy {bytes} bytes large in its stored form, its name and \
+                 description included; at most {} fit",
+                limits::POLICY_MAX_BYTES
+            ),
+        )),
+    }
+}
+
 /// All active policies together stay within what a decision may cost.
 fn check_steps(state: &State, new: &Policy) -> Result<(), Refusal> {
     if !new.is_active {
         return Ok(());
+    }
+    if state.level >= Level::BOUNDED {
+        return check_sum(state, new);
     }
     let others = state
         .policies_of(new.tenant)
@@ -109,6 +131,34 @@ fn check_steps(state: &State, new: &Policy) -> Result<(), Refusal> {
         return Err(Refusal::PoliciesTooExpensive(limits::POLICY_STEPS_PER_TENANT_MAX));
     }
     Ok(())
+}
+
+/// The same by the sum that the state keeps.
+fn check_sum(state: &State, new: &Policy) -> Result<(), Refusal> {
+    let of_all = state.policy_steps.get(&new.tenant).copied().unwrap_or(0);
+    let known = state.policies.get(&new.id).map_or(0, |old| active_steps(old));
+    let others = of_all.saturating_sub(known);
+    match others.saturating_add(active_steps(new)) {
+        0..=limits::POLICY_STEPS_PER_TENANT_MAX => Ok(()),
+        _ => Err(Refusal::PoliciesTooExpensive(limits::POLICY_STEPS_PER_TENANT_MAX)),
+    }
+}
+
+/// What a policy adds to its tenant's sum: nothing while it is inactive, else at least what its
+/// rules cost by their number.
+fn active_steps(policy: &Policy) -> u64 {
+    let least = limits::RULE_STEPS.saturating_mul(policy.rules.len() as u64);
+    if policy.is_active { policy.steps.max(least) } else { 0 }
+}
+
+/// The digest of each rule that is asked for one: computed when the policy is written, so that no
+/// token request waits for it.
+fn rule_digests(policy: &Policy) -> Arc<[Hash]> {
+    let digest = |rule: &Rule| match rule.effect {
+        Effect::Throttle(_) | Effect::RequireApproval(_) => rule.digest(),
+        Effect::Allow(_) | Effect::Deny(()) => Hash::default(),
+    };
+    policy.rules.iter().map(digest).collect()
 }
 
 /// The policy, if the caller's tenant has it.
@@ -133,6 +183,7 @@ pub(super) fn update(
     let switched = is_active != policy.is_active;
     let mut facts = Vec::new();
     if !changed.is_empty() {
+        check_size(state, &policy)?;
         policy.updated_at = at;
         facts.push(Fact::PolicyUpdated(Arc::new(policy.clone()), changed));
     }
@@ -174,24 +225,51 @@ fn change_fields(policy: &mut Policy, change: &UpdatePolicy) -> Vec<&'static str
 
 pub(super) fn delete(state: &State, caller: Caller<'_>, id: PolicyId) -> Result<Decision, Refusal> {
     let policy = find(state, caller, id)?;
-    let fact = Fact::PolicyDeleted(Arc::clone(policy));
+    let fact = Fact::PolicyDeleted(match check_size(state, policy) {
+        Ok(()) => Arc::clone(policy),
+        // One of before the bound: it must go, so the event leaves out what is too large to tell.
+        Err(_) => Arc::new(Policy { rules: Vec::new(), ..Policy::clone(policy) }),
+    });
     Ok(Decision::one(policy.tenant, fact, Outcome::Deleted(())))
 }
 
 impl State {
     pub(crate) fn put_policy(&mut self, policy: Arc<Policy>) {
+        let old = self.policies.get(&policy.id).cloned();
+        if old.as_ref().is_none_or(|old| old.rules != policy.rules) {
+            self.rule_digests.insert(policy.id, rule_digests(&policy));
+        }
+        self.item_bytes.replace(policy.tenant.org, old.as_deref(), Some(&*policy));
+        if old.is_none() {
+            self.adopt_windows(policy.tenant, policy.id);
+        }
+        let before = old.as_deref().map_or(0, active_steps);
+        self.move_policy_steps(policy.tenant, before, active_steps(&policy));
         self.policies_by_tenant.entry(policy.tenant).or_default().insert(policy.id);
         self.policies.insert(policy.id, policy);
     }
 
     pub(super) fn drop_policy(&mut self, id: PolicyId) {
         let Some(policy) = self.policies.remove(&id) else { return };
+        self.item_bytes.replace(policy.tenant.org, Some(&*policy), None);
+        self.orphan_windows(policy.tenant, id);
+        self.rule_digests.remove(&id);
+        self.move_policy_steps(policy.tenant, active_steps(&policy), 0);
         if let Some(ids) = self.policies_by_tenant.get_mut(&policy.tenant) {
             ids.remove(&id);
             if ids.is_empty() {
                 self.policies_by_tenant.remove(&policy.tenant);
             }
         }
+    }
+
+    /// One of the tenant's policies adds `now` to the sum of their steps instead of `before`.
+    fn move_policy_steps(&mut self, tenant: Tenant, before: u64, now: u64) {
+        let sum = self.policy_steps.get(&tenant).copied().unwrap_or(0);
+        match sum.saturating_sub(before).saturating_add(now) {
+            0 => self.policy_steps.remove(&tenant),
+            sum => self.policy_steps.insert(tenant, sum),
+        };
     }
 
     /// Every verdict on a request of `tenant` that was made before is stale.
@@ -231,5 +309,10 @@ impl State {
     /// The rule at `place`, if `tenant` has it.
     pub(super) fn rule(&self, tenant: Tenant, place: RuleRef) -> Option<&Rule> {
         self.policy(tenant, place.policy)?.rules.get(usize::from(place.rule))
+    }
+
+    /// [`Rule::digest`] of the throttle, or of the rule that asks for an approval, at `place`.
+    pub(super) fn rule_digest(&self, place: RuleRef) -> Option<Hash> {
+        self.rule_digests.get(&place.policy)?.get(usize::from(place.rule)).copied()
     }
 }

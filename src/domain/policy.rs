@@ -121,6 +121,13 @@ pub struct CheckedRules {
     pub steps: u64,
 }
 
+impl CheckedRules {
+    /// How long their stored form is.
+    pub fn stored_bytes(&self) -> usize {
+        codec::encoded_len(self)
+    }
+}
+
 impl Rule {
     /// What tells this rule apart from every other: a throttle counts and an approval stands for
     /// as long as its rule stays the same, wherever it is moved to.

@@ -44,6 +44,19 @@ pub struct LimitReached {
     pub limit: u64,
 }
 
+/// A day's events that take all that the plan allows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsSpent {
+    /// Most bytes in a day.
+    pub limit: u64,
+    /// How many there are.
+    pub usage: u64,
+    /// The plan.
+    pub plan: String,
+    /// When the next day begins, in seconds from now.
+    pub retry_after_s: Seconds,
+}
+
 stored_enum! {
     /// Why a command was refused.
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +123,8 @@ stored_enum! {
         50 => CallerSuspended(()),
         /// The same of the agent.
         51 => AgentSuspended(()),
+        /// The events of the day take all that the organisation's plan allows.
+        200 => EventsSpent(EventsSpent),
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) fn register(
             Err(Refusal::IdTaken(KIND))
         };
     }
-    if state.signing_keys.values().any(|key| key.public_key == new.public_key) {
+    if state.signing_keys_by_public.contains_key(&new.public_key) {
         return Err(Refusal::IdTaken(KIND));
     }
     if state.signing_keys.len() >= limits::SIGNING_KEYS_MAX || state.next_signing_key == u32::MAX {
@@ -136,6 +136,11 @@ impl State {
     pub(crate) fn put_signing_key(&mut self, key: Arc<SigningKey>) {
         self.next_signing_key = self.next_signing_key.max(key.number.saturating_add(1));
         self.signing_key_numbers.insert(key.id, key.number);
+        self.signing_keys_by_public.insert(key.public_key, key.number);
+        match key.retired_at.is_some() && key.revoked_at.is_none() {
+            true => self.retired_signing_keys.insert(key.number),
+            false => self.retired_signing_keys.remove(&key.number),
+        };
         self.signing_keys.insert(key.number, key);
     }
 
@@ -156,7 +161,10 @@ impl State {
 
     pub(super) fn drop_signing_key(&mut self, id: SigningKeyId) {
         if let Some(number) = self.signing_key_numbers.remove(&id) {
-            self.signing_keys.remove(&number);
+            self.retired_signing_keys.remove(&number);
+            if let Some(key) = self.signing_keys.remove(&number) {
+                self.signing_keys_by_public.remove(&key.public_key);
+            }
         }
     }
 }

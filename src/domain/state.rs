@@ -18,8 +18,8 @@ use super::{
     approval, caller, dns_domain, expiry, operator_key, organization, policies, signing_key, text,
     token, token_request,
 };
+use super::{EventDay, ItemBytes, Level, Restoration, output, quota, restoration};
 use super::{IdempotencyRecord, Plan, Remembered, TokenCount, billing, idempotency, plan};
-use super::{Level, Restoration, restoration};
 use super::{Outbox, Webhook, WebhookId, delivery, webhook};
 
 /// The end of an audit chain.
@@ -45,6 +45,12 @@ pub struct State {
     pub clock: Millis,
     /// The tenants.
     pub organizations: OrdMap<OrgId, Arc<Organization>>,
+    /// How many organisations are on each plan.
+    pub organizations_on_plan: OrdMap<String, u64>,
+    /// What each organisation's agents, policies, approvals, webhooks and domains take.
+    pub item_bytes: ItemBytes,
+    /// What the events of each organisation took on the day of its last one.
+    pub event_days: OrdMap<OrgId, EventDay>,
     /// API keys by id.
     pub api_keys: OrdMap<ApiKeyId, Arc<ApiKey>>,
     /// API keys by the hash of a secret that opens them, the old one of a rotation too.
@@ -53,6 +59,8 @@ pub struct State {
     pub api_keys_by_org: OrdSet<(OrgId, ApiKeyId)>,
     /// From an API key to the one that created it, which may be gone.
     pub api_key_creators: OrdMap<ApiKeyId, ApiKeyId>,
+    /// How many API keys each organisation has.
+    pub api_key_counts: OrdMap<OrgId, u64>,
     /// Rotated API keys by the time at which their old secret stops.
     pub previous_secrets: OrdSet<(Millis, ApiKeyId)>,
     /// Operator keys by id.
@@ -66,6 +74,8 @@ pub struct State {
     pub retired_secrets_by_end: OrdSet<(Millis, Hash)>,
     /// Agents by id.
     pub agents: OrdMap<AgentId, Arc<Agent>>,
+    /// [`Agent::policy_digest`] of the agents that are large.
+    pub agent_digests: OrdMap<AgentId, Hash>,
     /// Agents of each tenant, by status.
     pub agents_by_status: OrdMap<(Tenant, AgentStatus), OrdSet<AgentId>>,
     /// Records of issued tokens by the hash of their bytes, until a margin past their expiry.
@@ -86,18 +96,33 @@ pub struct State {
     pub signing_keys: OrdMap<u32, Arc<SigningKey>>,
     /// From a signing key's id to its number.
     pub signing_key_numbers: OrdMap<SigningKeyId, u32>,
+    /// Numbers of signing keys by their public key.
+    pub signing_keys_by_public: OrdMap<[u8; 32], u32>,
+    /// Numbers of retired signing keys that were not revoked.
+    pub retired_signing_keys: OrdSet<u32>,
     /// The next signing key's number.
     pub next_signing_key: u32,
     /// Policies by id.
     pub policies: OrdMap<PolicyId, Arc<Policy>>,
     /// Policies of each tenant.
     pub policies_by_tenant: OrdMap<Tenant, OrdSet<PolicyId>>,
+    /// What all active policies of a tenant cost at most, in steps.
+    pub policy_steps: OrdMap<Tenant, u64>,
+    /// [`super::Rule::digest`] of the rules of each policy that count or ask for approvals, by their
+    /// place; of others nothing.
+    pub rule_digests: OrdMap<PolicyId, Arc<[Hash]>>,
     /// How often a tenant's policies, or its organisation's default, have changed.
     pub policy_epochs: OrdMap<Tenant, u64>,
     /// Open windows of throttles.
     pub throttle_windows: OrdMap<ThrottleKey, Window>,
     /// The same by their end.
     pub throttle_window_ends: OrdSet<(Millis, ThrottleKey)>,
+    /// How many windows are open of each policy, one that is gone included.
+    pub windows_of_policy: OrdMap<PolicyId, u64>,
+    /// How many windows are open of each tenant's policies.
+    pub windows_of_tenant: OrdMap<Tenant, u64>,
+    /// Policies that are gone and have windows still.
+    pub orphaned_windows: OrdSet<PolicyId>,
     /// Approvals by id.
     pub approvals: OrdMap<ApprovalId, Arc<Approval>>,
     /// What approvals are bound to of their agents: [`Agent::approver_digest`] when they were asked for.
@@ -117,6 +142,8 @@ pub struct State {
     pub nonces: OrdMap<AgentId, OrdMap<Hash, Millis>>,
     /// The same by time.
     pub nonce_ends: OrdSet<(Millis, AgentId, Hash)>,
+    /// How many nonces are remembered of each tenant's agents.
+    pub nonces_of_tenant: OrdMap<Tenant, u64>,
     /// The end of every audit chain.
     pub heads: OrdMap<Tenant, Head>,
     /// Webhook endpoints by id.
@@ -190,10 +217,15 @@ impl State {
         text::request_id(&command.request_id)?;
         let caller = caller::admit(self, at, command)?;
         let decide = || self.decide_action(at, caller, &command.action);
-        match &command.idempotency {
+        let decision = match &command.idempotency {
             Some(claim) => idempotency::once(self, at, caller, claim, decide),
             None => decide(),
+        }?;
+        if self.level >= Level::BOUNDED {
+            output::check(&decision)?;
+            quota::check(self, at, command, &decision)?;
         }
+        Ok(decision)
     }
 
     fn decide_action(

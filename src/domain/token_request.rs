@@ -50,7 +50,7 @@ impl<'a> Request<'a> {
             && self.judged.at.abs_diff(at) <= limits::VERDICT_AGE_MAX_MS
             // Without policies, nothing of the agent was looked at.
             && (!state.policies_by_tenant.contains_key(&tenant)
-                || self.judged.agent == self.agent.policy_digest());
+                || self.judged.agent == state.policy_digest_of(self.agent));
         if is_current { Ok(()) } else { Err(Refusal::Stale(())) }
     }
 
@@ -77,6 +77,7 @@ impl<'a> Request<'a> {
     ) -> Result<Approval, Refusal> {
         let rule = state.rule(self.agent.tenant, place).ok_or(Refusal::Stale(()))?;
         let Effect::RequireApproval(effect) = rule.effect else { return Err(Refusal::Stale(())) };
+        let rule_digest = state.rule_digest(place).ok_or(Refusal::Stale(()))?;
         Ok(Approval {
             id,
             tenant: self.agent.tenant,
@@ -86,7 +87,7 @@ impl<'a> Request<'a> {
             target_service: self.target_service.to_owned(),
             intent: self.intent.map(str::to_owned),
             rule: place,
-            rule_digest: rule.digest(),
+            rule_digest,
             asked_by: std::collections::BTreeSet::new(),
             status: ApprovalStatus::Pending,
             created_at: at,

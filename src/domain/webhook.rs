@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    CreateWebhook, Decision, Event, Fact, Hash, Kind, Millis, OrgId, Outbox, Outcome, Quota,
+    CreateWebhook, Decision, Event, Fact, Hash, Kind, Level, Millis, OrgId, Outbox, Outcome, Quota,
     Refusal, RotateWebhookSecret, State, Tenant, UpdateWebhook, WebhookId, billing, caller::Caller,
     change::set, event_names, text, text::invalid,
 };
@@ -150,6 +150,9 @@ pub(super) fn create(
             "webhooks in this organisation",
             limits::WEBHOOKS_PER_ORGANIZATION_MAX as u64,
         ));
+    }
+    if state.level >= Level::BOUNDED && state.webhooks.len() >= limits::WEBHOOKS_MAX {
+        return Err(Refusal::too_many("webhooks in the cluster", limits::WEBHOOKS_MAX as u64));
     }
     let webhook = Arc::new(webhook);
     // What happened before is not sent, and neither is the creation itself, which comes next.
@@ -351,6 +354,8 @@ impl State {
     pub(crate) fn put_webhook(&mut self, webhook: Arc<Webhook>) {
         let id = webhook.id;
         self.unlist_previous_signing_secret(id);
+        let old = self.webhooks.get(&id).cloned();
+        self.item_bytes.replace(webhook.tenant.org, old.as_deref(), Some(&*webhook));
         if let Some(previous) = &webhook.previous {
             self.previous_signing_secrets.insert((previous.works_until, id));
         }
@@ -362,6 +367,7 @@ impl State {
         self.unlist_previous_signing_secret(id);
         self.outboxes.remove(&id);
         let Some(webhook) = self.webhooks.remove(&id) else { return };
+        self.item_bytes.replace(webhook.tenant.org, Some(&*webhook), None);
         self.retire_secret(trace(&webhook.secret), at);
         if let Some(ids) = self.webhooks_by_tenant.get_mut(&webhook.tenant) {
             ids.remove(&id);

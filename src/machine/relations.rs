@@ -10,7 +10,8 @@ use authrai_cluster::limits::{
 };
 
 use crate::limits::{
-    AUDIT_ROW_MAX_BYTES, BODY_MAX_BYTES, IDEMPOTENCY_ANSWER_MAX_BYTES, PROPOSED_MAX_BYTES,
+    AUDIT_ROW_MAX_BYTES, BODY_MAX_BYTES, EVENT_MAX_BYTES, IDEMPOTENCY_ANSWER_BOUNDED_MAX_BYTES,
+    IDEMPOTENCY_ANSWER_MAX_BYTES, ITEM_MAX_BYTES, POLICY_MAX_BYTES, PROPOSED_MAX_BYTES,
     RELAYED_ANSWER_MAX_BYTES, STORED_ITEM_MAX_BYTES,
 };
 
@@ -33,3 +34,10 @@ const _: () = assert!(RELAYED_ANSWER_MAX_BYTES + HEAD_MAX_BYTES < QUESTION_MAX_B
 const _: () = assert!(RELAYED_ANSWER_MAX_BYTES >= 7 * PROPOSED_MAX_BYTES);
 // A row of an export is a record once as columns and once as JSON, escaped again in a cell.
 const _: () = assert!(AUDIT_ROW_MAX_BYTES >= 3 * RECORD_MAX_BYTES);
+// What `decide` lets a command put out is less than half of what is stored, read and sent.
+const _: () = assert!(2 * EVENT_MAX_BYTES < RECORD_MAX_BYTES);
+const _: () = assert!(2 * ITEM_MAX_BYTES < STORED_ITEM_MAX_BYTES);
+const _: () = assert!(2 * ITEM_MAX_BYTES < REPLY_MAX_BYTES);
+const _: () = assert!(6 * POLICY_MAX_BYTES < EVENT_MAX_BYTES);
+const _: () = assert!(2 * POLICY_MAX_BYTES < ITEM_MAX_BYTES);
+const _: () = assert!(2 * IDEMPOTENCY_ANSWER_BOUNDED_MAX_BYTES as usize <= ITEM_MAX_BYTES);

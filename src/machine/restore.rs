@@ -238,6 +238,11 @@ impl Restore {
                 check(known, "a suspension of an unknown agent")?;
                 state.suspended_agents.insert(id);
             }
+            Record::EventDay((org, day)) => {
+                let known = state.organizations.contains_key(&org);
+                check(known, "events of an unknown organization")?;
+                state.event_days.insert(org, day);
+            }
             Record::ApiKeyCreator((id, creator)) => {
                 check(state.api_keys.contains_key(&id), "the creator of an unknown API key")?;
                 state.put_api_key_creator(id, creator);
@@ -291,6 +296,7 @@ fn place(state: &State, record: &Record) -> Place {
         Record::Restoration(_) => (60, Vec::new()),
         Record::SuspendedApiKey(id) => (61, id.0.to_vec()),
         Record::SuspendedAgent(id) => (62, id.0.to_vec()),
+        Record::EventDay((org, _)) => (200, org.0.to_vec()),
         Record::OperatorPlan(name) => (240, name.as_bytes().to_vec()),
         Record::ApiKeyCreator((id, _)) => (250, id.0.to_vec()),
         Record::ApprovalSubject((id, _)) => (251, id.0.to_vec()),

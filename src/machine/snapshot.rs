@@ -12,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{IdempotencyRecord, OrgId, Plan, TokenCount};
+use crate::domain::{EventDay, IdempotencyRecord, OrgId, Plan, TokenCount};
 use crate::{
     codec::{self, stored_enum},
     domain::{
@@ -95,6 +95,8 @@ stored_enum! {
         61 => SuspendedApiKey(ApiKeyId),
         /// An agent that is suspended since.
         62 => SuspendedAgent(AgentId),
+        /// What an organisation's events took on the day of its last one.
+        200 => EventDay((OrgId, EventDay)),
         /// An API key, and the one that created it.
         250 => ApiKeyCreator((ApiKeyId, ApiKeyId)),
         /// What an approval is bound to of its agent.
@@ -145,6 +147,7 @@ fn records(state: &State) -> impl Iterator<Item = Record> {
         .chain(state.domains.values().cloned().map(Record::Domain))
         .chain(plan_records(state))
         .chain(restoration_records(state))
+        .chain(state.event_days.iter().map(|(org, day)| Record::EventDay((*org, *day))))
         .chain(state.operator_plans.iter().cloned().map(Record::OperatorPlan))
         .chain(state.api_key_creators.iter().map(|(id, by)| Record::ApiKeyCreator((*id, *by))))
         .chain(state.approval_subjects.iter().map(|(id, of)| Record::ApprovalSubject((*id, *of))))

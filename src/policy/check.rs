@@ -73,7 +73,7 @@ pub fn check(drafts: &[RuleDraft]) -> Result<CheckedRules, Vec<FieldFault>> {
             None => {}
         }
         check_patterns(draft, &mut faults);
-        steps = steps.saturating_add(pattern_steps(draft));
+        steps = steps.saturating_add(limits::RULE_STEPS).saturating_add(pattern_steps(draft));
         if let Some(effect) = effect(draft, &mut faults) {
             rules.push(rule(draft, effect));
         }
@@ -85,7 +85,20 @@ pub fn check(drafts: &[RuleDraft]) -> Result<CheckedRules, Vec<FieldFault>> {
         );
         return Err(vec![FieldFault { field: "rules".to_owned(), message }]);
     }
-    if faults.all.is_empty() { Ok(CheckedRules { rules, steps }) } else { Err(faults.all) }
+    if !faults.all.is_empty() {
+        return Err(faults.all);
+    }
+    let checked = CheckedRules { rules, steps };
+    let bytes = checked.stored_bytes();
+    if bytes > limits::POLICY_MAX_BYTES {
+        let message = format!(
+            "take {bytes} bytes in their stored form, more than the {} of a policy; use fewer or \
+             shorter patterns and conditions, or several policies",
+            limits::POLICY_MAX_BYTES
+        );
+        return Err(vec![FieldFault { field: "rules".to_owned(), message }]);
+    }
+    Ok(checked)
 }
 
 struct Faults {
@@ -321,6 +334,19 @@ mod tests {
         assert_eq!(fields(&[]), ["rules"]);
         assert_eq!(fields(&vec![draft("deny"); 100]), Vec::<String>::new());
         assert_eq!(fields(&vec![draft("deny"); 101]), ["rules"]);
+    }
+
+    #[test]
+    fn a_rule_costs_a_step_and_a_policy_has_a_largest_stored_form() {
+        let bare = check(&vec![draft("deny"); 100]).expect("bare rules");
+        assert_eq!(bare.steps, 100 * limits::RULE_STEPS);
+        let list = |number: usize| Some(vec!["x".repeat(limits::PATTERN_MAX_BYTES); number]);
+        let rule = RuleDraft { owners: list(64), ..draft("deny") };
+        let fit = limits::POLICY_MAX_BYTES / (64 * (limits::PATTERN_MAX_BYTES + 2));
+        assert_eq!(fields(&vec![rule.clone(); fit]), Vec::<String>::new());
+        assert_eq!(fields(&vec![rule.clone(); fit + 1]), ["rules"]);
+        let faults = check(&vec![rule; fit + 1]).expect_err("too large");
+        assert!(faults[0].message.contains("more than the 65536 of a policy"), "{faults:?}");
     }
 
     #[test]

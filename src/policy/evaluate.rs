@@ -3,7 +3,8 @@
 //! Rules stand in one order: the higher priority first, on a tie deny, require_approval, throttle,
 //! allow, then the older policy and the earlier rule. The first that matches decides, except that a
 //! throttle passes what it lets through to the rules below it; so a verdict is the throttles that
-//! match above the first other rule that does, and that rule, or the default.
+//! match above the first other rule that does, and that rule, or the default. A verdict holds a
+//! bounded number of throttles: a request that more of them match is denied.
 //!
 //! Refusing rules match what might be meant, granting rules only what surely is: a rule other than
 //! `allow` matches when a requested scope or target overlaps a listed one, and when its condition
@@ -12,8 +13,11 @@
 use std::sync::Arc;
 
 use super::{Condition, Facts, Glob, Patterns, condition};
-use crate::domain::{
-    Agent, AgentId, DefaultEffect, Effect, End, Policy, PolicyId, Rule, RuleRef, Verdict,
+use crate::{
+    domain::{
+        Agent, AgentId, DefaultEffect, Effect, End, Policy, PolicyId, Rule, RuleRef, Verdict,
+    },
+    limits,
 };
 
 /// The target that fits every service.
@@ -158,6 +162,10 @@ impl PolicySet {
         let mut throttles = Vec::new();
         for matched in self.matches(question) {
             match end(&matched) {
+                // Counting more than so many would take too long; not counting is no choice.
+                None if throttles.len() == limits::THROTTLES_PER_VERDICT_MAX => {
+                    return Verdict { throttles, end: End::Deny(Some(matched.at)) };
+                }
                 None => throttles.push(matched.at),
                 Some(end) => return Verdict { throttles, end },
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::domain::State;
+use crate::{domain::State, limits};
 
 /// The state after a log entry.
 #[derive(Debug, Default)]
@@ -30,8 +30,15 @@ impl Views {
         self.0.load_full()
     }
 
-    /// Replaces the view.
+    /// Replaces the view. What a view alone still holds is freed with it, which for a million tokens
+    /// of an agent that was revoked takes a while: then that is done elsewhere, so that the log
+    /// goes on.
     pub fn publish(&self, view: View) {
-        self.0.store(Arc::new(view));
+        let live = view.state.token_lists.total();
+        let old = self.0.swap(Arc::new(view));
+        if old.state.token_lists.total() > live.saturating_add(limits::FREED_HERE_MAX_TOKENS) {
+            // If there is no thread to be had, it is freed here.
+            let _ = std::thread::Builder::new().name("old view".into()).spawn(move || drop(old));
+        }
     }
 }

@@ -109,9 +109,19 @@ async fn a_plan_is_seen_by_either_environments_key_and_changed_by_a_live_one() {
     assert_eq!((&billing["plan"], &billing["price"]), (&json!("tiny"), &json!("Free")));
     let limits = json!({
         "agents": 2, "tokens_per_month": 3, "webhooks": null, "requests_per_second": 100_000,
+        // 16 MiB, 8 KiB an agent, 512 bytes a token, 192 KiB for each of 100 webhooks.
+        "state_bytes": 16_777_216 + 2 * 8_192 + 3 * 512 + 100 * 196_608,
+        // 16 MiB, 2 KiB a token.
+        "event_bytes_per_day": 16_777_216 + 3 * 2_048,
     });
     assert_eq!(billing["limits"], limits);
-    assert_eq!(billing["usage"], json!({"agents": 0, "tokens_this_month": 0, "webhooks": 0}));
+    let usage = &billing["usage"];
+    let counts = ["agents", "tokens_this_month", "webhooks"].map(|name| usage[name].clone());
+    assert_eq!(counts, [0, 0, 0]);
+    let bytes = |of: &Value, name: &str| of[name].as_u64().unwrap_or_else(|| panic!("{of}"));
+    assert!(bytes(usage, "state_bytes") > 0, "the keys count: {usage}");
+    assert!(bytes(&billing["limits"], "state_bytes") > bytes(usage, "state_bytes"));
+    bytes(usage, "event_bytes_today");
     assert!(text(&billing["period"], "starts_at").ends_with("-01T00:00:00Z"), "{billing}");
 
     let plans = test.get("/v1/billing/plans").await.expect(200);

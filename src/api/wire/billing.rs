@@ -55,6 +55,10 @@ pub struct PlanLimits {
     pub webhooks: Option<u64>,
     /// Most requests a second of each API key, and of all keys together, on each node.
     pub requests_per_second: u32,
+    /// Most bytes of stored data. Follows from the other limits.
+    pub state_bytes: u64,
+    /// Most bytes of audit events in a day, UTC. Follows from the other limits.
+    pub event_bytes_per_day: u64,
 }
 
 impl From<&domain::PlanLimits> for PlanLimits {
@@ -64,6 +68,8 @@ impl From<&domain::PlanLimits> for PlanLimits {
             tokens_per_month: limits.tokens_per_month,
             webhooks: limits.webhooks,
             requests_per_second: limits.requests_per_second,
+            state_bytes: limits.state_bytes(),
+            event_bytes_per_day: limits.event_bytes_per_day(),
         }
     }
 }
@@ -104,12 +110,16 @@ pub struct UsageBody {
     pub tokens_this_month: u64,
     /// Webhooks.
     pub webhooks: u64,
+    /// Bytes of stored data, places in indexes included.
+    pub state_bytes: u64,
+    /// Bytes of this day's audit events, UTC.
+    pub event_bytes_today: u64,
 }
 
 impl From<Usage> for UsageBody {
     fn from(usage: Usage) -> Self {
-        let Usage { agents, tokens_this_month, webhooks } = usage;
-        Self { agents, tokens_this_month, webhooks }
+        let Usage { agents, tokens_this_month, webhooks, state_bytes, event_bytes_today } = usage;
+        Self { agents, tokens_this_month, webhooks, state_bytes, event_bytes_today }
     }
 }
 

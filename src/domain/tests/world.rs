@@ -231,6 +231,8 @@ impl World {
                 // Linking is the machine's work; here a place in the chain is enough.
                 let head = self.state.heads.entry(event.chain).or_insert(Head::START);
                 head.seq += 1;
+                let text = serde_json::to_string(&event.fact.data()).expect("text");
+                self.state.note_event_bytes(event.chain, self.state.clock, text.len() as u64);
             }
         }
         let names = decision.events.iter().map(|event| event.fact.name().unwrap_or("-")).collect();

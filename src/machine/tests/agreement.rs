@@ -17,20 +17,20 @@ use crate::{
 };
 
 /// Three machines that are fed the same, and the history that they wrote.
-struct Replicas {
+pub(super) struct Replicas {
     /// Never restored.
-    first: AuthMachine,
+    pub(super) first: AuthMachine,
     /// Restored from its own snapshots.
     second: AuthMachine,
     /// Restored from the first one's.
     third: AuthMachine,
-    stamp: Millis,
+    pub(super) stamp: Millis,
     index: u64,
     chain_ends: BTreeMap<Vec<u8>, Hash>,
 }
 
 impl Replicas {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut replicas = Self {
             first: AuthMachine::default(),
             second: AuthMachine::default(),
@@ -45,7 +45,7 @@ impl Replicas {
         replicas
     }
 
-    fn apply(&mut self, command: &Command) -> Reply {
+    pub(super) fn apply(&mut self, command: &Command) -> Reply {
         self.index += 1;
         let before = self.first.state().clone();
         let applied = apply(&mut self.first, self.index, self.stamp, command);
@@ -58,6 +58,10 @@ impl Replicas {
             let same = apply(other, self.index, self.stamp, command);
             assert_eq!(same.reply, applied.reply);
             assert_eq!(same.records, applied.records);
+        }
+        for record in &applied.records {
+            let bytes = record.bytes.len();
+            assert!(bytes <= crate::limits::EVENT_MAX_BYTES, "{bytes} bytes: {command:?}");
         }
         let bytes = AuthMachine::encode_reply(&applied.reply);
         assert_eq!(AuthMachine::decode_reply(&bytes), Ok(applied.reply.clone()));
@@ -89,7 +93,7 @@ impl Replicas {
         assert_eq!(heads, self.chain_ends);
     }
 
-    fn restore(&mut self, which: u8) {
+    pub(super) fn restore(&mut self, which: u8) {
         match which {
             0 => self.second = restored(&snapshot(&self.second)),
             1 => self.third = restored(&snapshot(&self.first)),
@@ -97,7 +101,7 @@ impl Replicas {
         }
     }
 
-    fn agree(&self) {
+    pub(super) fn agree(&self) {
         let bytes = snapshot(&self.first);
         for other in [&self.second, &self.third] {
             assert_eq!(other.state(), self.first.state());

@@ -9,8 +9,8 @@ use super::super::{
 use crate::{
     codec,
     domain::{
-        ApprovalId, Counted, DenialReason, Head, OpenRetry, Outcome, Refusal, Tenant, WebhookId,
-        Window,
+        ApprovalId, Counted, DenialReason, EventDay, Head, OpenRetry, Outcome, Refusal, Tenant,
+        WebhookId, Window,
         tests::{
             dns_domain::a_domain, golden::*, golden_plans::*, golden_policy::*, golden_webhook::*,
             restoration::a_restoration, world::*,
@@ -22,6 +22,10 @@ use crate::{
 fn every_snapshot_record_keeps_its_meaning() {
     let singles = Singles { clock: 1, next_signing_key: 2, expired_through: (3, hash(4)) };
     check(&[
+        (
+            Record::EventDay((org(1), EventDay { day: 2, bytes: 3 })),
+            "01c8000000000000000000000000000000010203",
+        ),
         (
             Record::Singles(singles),
             "01010102030404040404040404040404040404040404040404040404040404040404040404",

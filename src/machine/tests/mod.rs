@@ -2,8 +2,10 @@
 
 mod agreement;
 mod commands;
+mod cost;
 mod domain_commands;
 mod golden;
+mod largest;
 mod memory;
 mod plan_commands;
 mod proposable;

@@ -62,7 +62,7 @@ fn a_snapshot_holds_every_kind_of_record_and_reads_back() {
     assert_eq!(joined(&magic, &frames), bytes);
     let mut tags: Vec<u8> = frames.iter().map(|frame| frame[1]).collect();
     tags.dedup();
-    let last = [40, 45, 46, 47, 12];
+    let last = [40, 45, 46, 47, 200, 12];
     assert_eq!(tags, (1..=11).chain(last).collect::<Vec<u8>>());
     assert_eq!(restored(&bytes).state(), machine.state());
 }

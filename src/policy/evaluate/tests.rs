@@ -304,3 +304,30 @@ fn an_inactive_policy_does_not_count() {
     assert!(matches!(end(&active), End::Deny(Some(_))));
     assert_eq!(end(&inactive), End::Allow(None));
 }
+
+#[test]
+fn a_request_that_too_many_throttles_match_is_denied_by_the_first_beyond() {
+    let most = limits::THROTTLES_PER_VERDICT_MAX;
+    let agent = agent();
+    let scope = ["db.read".to_owned()];
+    let question = Question {
+        agent: &agent,
+        scope: &scope,
+        ttl_s: 300,
+        target_service: "any",
+        intent: None,
+        signed: false,
+        now_ms: 0,
+    };
+    let decide = |number: usize| {
+        let policy = policy(1, 100, vec![rule(THROTTLE); number]);
+        PolicySet::new([&policy]).decide(&question, DefaultEffect::Allow)
+    };
+    let at = |place: usize| RuleRef { policy: PolicyId::from_ulid(1), rule: place as u16 };
+    let throttles: Vec<RuleRef> = (0..most).map(at).collect();
+    let verdict = Verdict { throttles: throttles.clone(), end: End::Allow(None) };
+    assert_eq!(decide(most), verdict);
+    let verdict = Verdict { throttles, end: End::Deny(Some(at(most))) };
+    assert_eq!(decide(most + 1), verdict);
+    assert_eq!(decide(100), verdict);
+}
