@@ -194,23 +194,24 @@ impl Service for Claims {
     }
 }
 
-/// Serves as node 3; the address, and how often it was asked.
-async fn claiming(victim: &Victim, term: u64) -> (SocketAddr, Arc<AtomicU64>) {
+/// Serves as node 3 until the sender is dropped; the address, and how often it was asked.
+async fn claiming(victim: &Victim, term: u64) -> (SocketAddr, Arc<AtomicU64>, watch::Sender<bool>) {
     let roster = Arc::new(Roster::new(3));
     roster.name(1);
     let heard = Arc::new(AtomicU64::new(0));
+    let (stop, stopping) = watch::channel(false);
     let server = Server {
         own: incarnation(3),
         electorate: Arc::new(Electorate::new(roster.clone())),
         roster,
         service: Claims { term, heard: heard.clone() },
         incoming: victim.dir.path().join("incoming"),
-        stopping: watch::channel(false).1,
+        stopping,
     };
     let listening = listen((Ipv4Addr::LOCALHOST, 0).into()).await.expect("a free port");
     let address = listening.address;
     serve(listening, victim.credentials(3), server);
-    (address, heard)
+    (address, heard, stop)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -218,7 +219,7 @@ async fn a_learner_that_answers_with_a_higher_term_unseats_nobody() {
     for ahead in [1, u64::MAX - 1_000] {
         let victim = Victim::start().await;
         let term = victim.term();
-        let (address, heard) = claiming(&victim, term + ahead).await;
+        let (address, heard, _serving) = claiming(&victim, term + ahead).await;
         victim.learner(3, address.to_string()).await;
         let end = Instant::now() + DEADLINE;
         while heard.load(Ordering::SeqCst) < 5 {
