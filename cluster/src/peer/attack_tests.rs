@@ -1,32 +1,26 @@
 //! Attacks with stolen certificates on a real node: what each would gain if it were heard.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
 use openraft::async_runtime::WatchReceiver;
 use openraft::{ChangeMembers, EntryPayload};
-use tokio::sync::watch;
 
 use super::PeerConfig;
 use super::link::{CallError, Lane, Links, Target, Way};
-use super::server::{Asker, Nothing, Server, Service, listen, serve};
 use super::tls::Credentials;
 use super::wire::{Message, Rpc};
-use super::wire_raft::{Append, AppendAnswer, AskVote, SnapshotHead};
+use super::wire_raft::{Append, AskVote};
 use crate::certs::Ca;
 use crate::config::Config;
-use crate::electorate::Electorate;
 use crate::handle::Handle;
 use crate::machine::Machine;
 use crate::node::Node;
-use crate::roster::Roster;
 use crate::status::Role;
-use crate::store::disk::File;
 use crate::store::identity::ClusterId;
 use crate::toy::{Counter, add};
 use crate::types::{Command, Entry, LogId, Member, Proposed, Vote};
@@ -174,59 +168,4 @@ async fn the_last_term_is_taken_from_nobody() {
     assert_eq!((victim.handle().status().role, victim.term()), (Role::Leader, term));
     promoting.abort();
     victim.node.shutdown().await.expect("stops");
-}
-
-/// Answers every message of the leader with a term of its own.
-struct Claims {
-    term: u64,
-    heard: Arc<AtomicU64>,
-}
-
-impl Service for Claims {
-    async fn answer(&self, _: Asker, _: Rpc, _: Bytes) -> Result<Vec<u8>, Nothing> {
-        self.heard.fetch_add(1, Ordering::SeqCst);
-        let vote = Vote::new_committed(self.term, 3);
-        AppendAnswer::HigherVote(vote).to_wire().map_err(|_| Nothing)
-    }
-
-    async fn snapshot(&self, _: Asker, _: SnapshotHead, _: File) -> Result<Vec<u8>, Nothing> {
-        Err(Nothing)
-    }
-}
-
-/// Serves as node 3 until the sender is dropped; the address, and how often it was asked.
-async fn claiming(victim: &Victim, term: u64) -> (SocketAddr, Arc<AtomicU64>, watch::Sender<bool>) {
-    let roster = Arc::new(Roster::new(3));
-    roster.name(1);
-    let heard = Arc::new(AtomicU64::new(0));
-    let (stop, stopping) = watch::channel(false);
-    let server = Server {
-        own: incarnation(3),
-        electorate: Arc::new(Electorate::new(roster.clone())),
-        roster,
-        service: Claims { term, heard: heard.clone() },
-        incoming: victim.dir.path().join("incoming"),
-        stopping,
-    };
-    let listening = listen((Ipv4Addr::LOCALHOST, 0).into()).await.expect("a free port");
-    let address = listening.address;
-    serve(listening, victim.credentials(3), server);
-    (address, heard, stop)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_learner_that_answers_with_a_higher_term_unseats_nobody() {
-    for ahead in [1, u64::MAX - 1_000] {
-        let victim = Victim::start().await;
-        let term = victim.term();
-        let (address, heard, _serving) = claiming(&victim, term + ahead).await;
-        victim.learner(3, address.to_string()).await;
-        let end = Instant::now() + DEADLINE;
-        while heard.load(Ordering::SeqCst) < 5 {
-            assert!(Instant::now() < end, "it is asked in time");
-            tokio::task::yield_now().await;
-        }
-        victim.is_unharmed(term).await;
-        victim.node.shutdown().await.expect("stops");
-    }
 }
