@@ -1,25 +1,28 @@
 //! What this node answers its peers: the other side of everything that `peer` sends.
 //!
-//! Who may ask what is decided here, by the asker's standing; and whatever a message claims about
-//! its sender must be what the sender's certificate says. Must not know how messages travel.
+//! Who may make which request is decided before, by the table in `peer::rights`. Whatever a message
+//! claims about its sender must be what the sender's certificate says, and the engine hears of no
+//! term that nobody can have reached. Must not know how messages travel.
 
 use std::sync::Arc;
 
 use hyper::body::Bytes;
+use openraft::async_runtime::WatchReceiver;
 
 use crate::Machine;
+use crate::electorate::plausible;
 use crate::forward::{Attempt, Read, Writing, until};
 use crate::handle::{Core, check_command};
 use crate::lease::{Report, Request, Wire};
 use crate::peer::link::Target;
-use crate::peer::server::{Asker, Nothing, Service, Standing};
+use crate::peer::server::{Asker, Nothing, Service};
 use crate::peer::wire::{Message, Propose, ProposeAnswer, ReadIndex, ReadIndexAnswer, Rpc};
 use crate::peer::wire_members::{AskStatus, Change, Join};
 use crate::peer::wire_raft::{Append, AskVote, SnapshotHead, Transfer, TransferAnswer};
 use crate::runtime::spawn_blocking;
 use crate::store::disk::File;
 use crate::store::snapshot;
-use crate::types::{Snapshot, SnapshotData, Vote};
+use crate::types::{LogId, Snapshot, SnapshotData, Vote};
 
 /// A running node, as its peers see it.
 pub(crate) struct Answers<M: Machine>(pub Arc<Core<M>>);
@@ -39,9 +42,27 @@ fn written(answer: &impl Message) -> Result<Vec<u8>, Nothing> {
     })
 }
 
-/// A peer votes and leads for itself only.
-fn own_vote(from: Asker, vote: &Vote) -> Result<(), Nothing> {
-    claimed(from, vote.leader_id().node_id)
+/// A peer votes and leads for itself only, in a term that it can have reached; and what it has stored
+/// is of no later one.
+fn own_vote<'a>(
+    from: Asker,
+    own_term: u64,
+    vote: &Vote,
+    stored: impl IntoIterator<Item = &'a LogId>,
+) -> Result<(), Nothing> {
+    claimed(from, vote.leader_id().node_id)?;
+    let term = vote.leader_id().term;
+    let later = stored.into_iter().any(|id| id.committed_leader_id().term > term);
+    if !later && plausible(from.standing, own_term, term) {
+        return Ok(());
+    }
+    tracing::warn!(
+        node = from.node,
+        term,
+        own_term,
+        "a peer speaks of a term that is not believed"
+    );
+    Err(Nothing)
 }
 
 fn claimed(from: Asker, node: u64) -> Result<(), Nothing> {
@@ -52,10 +73,6 @@ fn claimed(from: Asker, node: u64) -> Result<(), Nothing> {
     Err(Nothing)
 }
 
-fn at_least(from: Asker, standing: Standing) -> Result<(), Nothing> {
-    if from.standing >= standing { Ok(()) } else { Err(Nothing) }
-}
-
 impl<M: Machine> Service for Answers<M> {
     async fn answer(&self, from: Asker, rpc: Rpc, message: Bytes) -> Result<Vec<u8>, Nothing> {
         match rpc {
@@ -63,7 +80,7 @@ impl<M: Machine> Service for Answers<M> {
                 self.consensus(from, rpc, &message).await
             }
             Rpc::Propose => self.propose(from, &message).await,
-            Rpc::ReadIndex => self.read_index(from, &message).await,
+            Rpc::ReadIndex => self.read_index(&message).await,
             Rpc::Lease | Rpc::LeaseReport => self.lease(from, rpc, &message).await,
             Rpc::Join => {
                 let join: Join = read(&message)?;
@@ -71,27 +88,16 @@ impl<M: Machine> Service for Answers<M> {
                 written(&self.0.take_in(&join).await)
             }
             Rpc::Change => {
-                at_least(from, Standing::Voter)?;
                 let change: Change = read(&message)?;
                 written(&self.0.change(change).await)
             }
             Rpc::Status => {
-                at_least(from, Standing::Learner)?;
                 let AskStatus {} = read(&message)?;
                 written(&self.0.own_status())
             }
-            Rpc::Chains => {
-                at_least(from, Standing::Learner)?;
-                written(&self.0.chains_after(&read(&message)?))
-            }
-            Rpc::Records => {
-                at_least(from, Standing::Learner)?;
-                written(&self.0.records_from(read(&message)?).await)
-            }
-            Rpc::Question => {
-                at_least(from, Standing::Learner)?;
-                written(&self.0.answer_question(from.node, read(&message)?).await?)
-            }
+            Rpc::Chains => written(&self.0.chains_after(&read(&message)?)),
+            Rpc::Records => written(&self.0.records_from(read(&message)?).await),
+            Rpc::Question => written(&self.0.answer_question(from.node, read(&message)?).await?),
             // It comes as a stream.
             Rpc::Snapshot => Err(Nothing),
         }
@@ -103,7 +109,7 @@ impl<M: Machine> Service for Answers<M> {
         SnapshotHead { vote, meta }: SnapshotHead,
         mut file: File,
     ) -> Result<Vec<u8>, Nothing> {
-        own_vote(from, &vote)?;
+        own_vote(from, self.own_term(), &vote, &meta.last_log_id)?;
         let members = meta.last_membership.membership();
         let sender = members.get_node(&from.node).ok_or(Nothing)?;
         let sender = Target::member(from.node, sender);
@@ -124,6 +130,11 @@ impl<M: Machine> Service for Answers<M> {
 }
 
 impl<M: Machine> Answers<M> {
+    /// The newest term that this node has taken in.
+    fn own_term(&self) -> u64 {
+        self.0.raft.server_metrics().borrow_watched().vote.leader_id().term
+    }
+
     async fn consensus(&self, from: Asker, rpc: Rpc, message: &[u8]) -> Result<Vec<u8>, Nothing> {
         let raft = &self.0.raft;
         // It may have lost entries that it had acknowledged: see `recovering`.
@@ -133,22 +144,26 @@ impl<M: Machine> Answers<M> {
         match rpc {
             Rpc::Append => {
                 let append: Append = read(message)?;
-                own_vote(from, &append.vote)?;
+                let Append { vote, prev_log_id, entries, leader_commit } = &append;
+                let stored = entries.iter().map(|entry| &entry.log_id);
+                let stored = stored.chain(prev_log_id).chain(leader_commit);
+                own_vote(from, self.own_term(), vote, stored)?;
                 written(&raft.append_entries(append).await.map_err(|_| Nothing)?)
             }
             Rpc::Vote => {
                 let ask: AskVote = read(message)?;
-                own_vote(from, &ask.vote)?;
+                own_vote(from, self.own_term(), &ask.vote, &ask.last_log_id)?;
                 written(&raft.vote(ask).await.map_err(|_| Nothing)?)
             }
             Rpc::PreVote => {
                 let ask: AskVote = read(message)?;
-                own_vote(from, &ask.vote)?;
+                own_vote(from, self.own_term(), &ask.vote, &ask.last_log_id)?;
                 written(&raft.pre_vote(ask).await.map_err(|_| Nothing)?)
             }
             Rpc::TransferLeader => {
                 let transfer: Transfer = read(message)?;
-                own_vote(from, transfer.from_leader())?;
+                let (vote, last) = (transfer.from_leader(), transfer.last_log_id());
+                own_vote(from, self.own_term(), vote, last)?;
                 let taken = raft.handle_transfer_leader(transfer).await.map_err(|_| Nothing)?;
                 written(&taken.map_or(TransferAnswer::Declined, |()| TransferAnswer::Taken))
             }
@@ -157,7 +172,6 @@ impl<M: Machine> Answers<M> {
     }
 
     async fn propose(&self, from: Asker, message: &[u8]) -> Result<Vec<u8>, Nothing> {
-        at_least(from, Standing::Voter)?;
         let Propose { everywhere, wait_ms, command } = read(message)?;
         if let Err(error) = check_command::<M>(&command) {
             tracing::warn!(node = from.node, %error, "a peer forwarded a command that is refused");
@@ -184,8 +198,7 @@ impl<M: Machine> Answers<M> {
         })
     }
 
-    async fn read_index(&self, from: Asker, message: &[u8]) -> Result<Vec<u8>, Nothing> {
-        at_least(from, Standing::Learner)?;
+    async fn read_index(&self, message: &[u8]) -> Result<Vec<u8>, Nothing> {
         let ReadIndex { wait_ms } = read(message)?;
         written(&match self.0.read_here(until(wait_ms)).await {
             Read::Confirmed { index, last } => ReadIndexAnswer::Confirmed { index, last },
@@ -212,29 +225,21 @@ impl<M: Machine> Answers<M> {
 
 #[cfg(test)]
 mod tests {
+    use openraft::vote::RaftLeaderId;
+
     use super::*;
+    use crate::peer::rights::Standing;
 
     #[test]
     fn a_peer_that_speaks_for_another_is_not_heard() {
         let from = Asker { node: 7, standing: Standing::Voter };
         for (node, heard) in [(7, Ok(())), (1, Err(Nothing)), (0, Err(Nothing))] {
             assert_eq!(claimed(from, node), heard, "{node}");
-            assert_eq!(own_vote(from, &Vote::new_committed(3, node)), heard, "{node}");
+            let vote = Vote::new_committed(3, node);
+            assert_eq!(own_vote(from, 3, &vote, []), heard, "{node}");
         }
-    }
-
-    #[test]
-    fn each_standing_may_what_the_ones_below_may() {
-        use Standing::{Learner, Stranger, Voter};
-        for (has, needs, may) in [
-            (Voter, Voter, true),
-            (Voter, Learner, true),
-            (Learner, Voter, false),
-            (Stranger, Learner, false),
-            (Learner, Learner, true),
-        ] {
-            let from = Asker { node: 7, standing: has };
-            assert_eq!(at_least(from, needs).is_ok(), may, "{has:?} {needs:?}");
-        }
+        let later = LogId::new(RaftLeaderId::new(4, 7), 1);
+        assert_eq!(own_vote(from, 3, &Vote::new_committed(3, 7), [&later]), Err(Nothing));
+        assert_eq!(own_vote(from, 3, &Vote::new(u64::MAX, 7), []), Err(Nothing));
     }
 }

@@ -80,6 +80,7 @@ impl Front {
         let server = Server {
             own: core.identity.incarnation,
             roster: core.roster.clone(),
+            electorate: core.electorate.clone(),
             service: Answers(core.clone()),
             incoming: config.data_dir.join("snapshots").join("incoming"),
             stopping: core.stopping.subscribe(),

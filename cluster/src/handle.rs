@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::admission::Admission;
+use crate::electorate::Electorate;
 use crate::error::{Fatal, ProposeError, Unavailable};
 use crate::fatal::FatalCell;
 use crate::forward::{Attempt, Read, Writing};
@@ -50,6 +51,7 @@ pub(crate) struct Core<M: Machine> {
     pub snapshots: Arc<Snapshots>,
     pub progress: Arc<Progress>,
     pub roster: Arc<Roster>,
+    pub electorate: Arc<Electorate>,
     pub scrub: Scrub,
     pub fatal: FatalCell,
     pub identity: Identity,

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::Machine;
 use crate::error::StartError;
 use crate::handle::Core;
-use crate::limits::{CHANGE_MAX, JOIN_MAX, JOIN_PAUSE};
+use crate::limits::{CHANGE_MAX, CLAIM_PAUSE, JOIN_MAX, JOIN_PAUSE};
 use crate::peer::link::Target;
 use crate::peer::wire::Rpc;
 use crate::peer::wire_members::{Join, JoinAnswer};
@@ -89,6 +89,19 @@ pub(crate) async fn keep_known<M: Machine>(core: Arc<Core<M>>, seeds: Vec<Seed>)
     }
 }
 
+/// Asks who leads whenever a node claims to that is not known to: this one may not know the members
+/// of today.
+pub(crate) async fn find_leader<M: Machine>(core: Arc<Core<M>>, seeds: Vec<Seed>) {
+    loop {
+        core.electorate.claim().await;
+        if core.links.is_some() && !core.is_leader() {
+            // What it is told of who leads is kept; the rest of the answer is for others.
+            let _ = ask(&core, &seeds).await;
+        }
+        sleep(CLAIM_PAUSE).await;
+    }
+}
+
 /// Asks the leader, or whoever may know it.
 async fn ask<M: Machine>(core: &Core<M>, seeds: &[Seed]) -> Option<JoinAnswer> {
     let join = Join {
@@ -104,7 +117,7 @@ async fn ask<M: Machine>(core: &Core<M>, seeds: &[Seed]) -> Option<JoinAnswer> {
     let seed = |seed: &Seed| stranger(seed.node, &seed.address);
     let leader = core.leader_elsewhere().into_iter();
     let mut last = None;
-    for target in leader.chain(seeds.iter().map(seed)) {
+    for target in leader.chain(seeds.iter().map(seed)).chain(core.voters()) {
         last = match ask_one(core, &target, &join).await {
             Some(JoinAnswer::NotLeader(Some((node, address)))) if node != core.identity.node => {
                 ask_one(core, &stranger(node, &address), &join).await
@@ -126,5 +139,10 @@ async fn ask_one<M: Machine>(core: &Core<M>, target: &Target, join: &Join) -> Op
     // A change takes a while to commit; what comes too late is asked for again.
     let until = Instant::now() + CHANGE_MAX;
     let answer = core.ask(target, Rpc::Join, join, until).await;
-    answer.inspect_err(|error| tracing::debug!(node = target.node, %error, "joining")).ok()
+    let answer = answer.inspect_err(|error| tracing::debug!(node = target.node, %error, "joining"));
+    // Only seeds, voters, and nodes that these named are asked.
+    if let Ok(JoinAnswer::NotLeader(Some((leader, _)))) = &answer {
+        core.roster.name(*leader);
+    }
+    answer.ok()
 }

@@ -18,6 +18,7 @@ mod cluster_time;
 mod codec;
 mod config;
 mod damage;
+mod electorate;
 mod error;
 mod fatal;
 mod filling;
@@ -50,6 +51,9 @@ mod wall_clock;
 
 #[cfg(test)]
 extern crate self as authrai_cluster;
+#[cfg(test)]
+#[path = "../tests/cluster/certs.rs"]
+mod certs;
 #[cfg(test)]
 #[path = "../tests/sim/mod.rs"]
 mod sim;

@@ -118,6 +118,14 @@ pub(crate) const LEASE_EVENTS_MAX: usize = 4_096;
 pub(crate) const LEASE_RETRY_PAUSE: Duration = Duration::from_millis(25);
 /// Longest that a leader works on what a peer forwarded.
 pub(crate) const FORWARD_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How far ahead of this node's own a term may be that a peer speaks of. A cluster that elects a leader
+/// every 300 ms needs 40 years for so many; a voter that jumps as far as it can each time needs two
+/// thousand million messages to use all terms up.
+pub(crate) const TERM_JUMP_MAX: u64 = 1 << 32;
+/// Nodes that are believed to lead before this one has seen them as voters.
+pub(crate) const NAMED_LEADERS_MAX: usize = 64;
+/// Pause between two questions who leads, of a node that hears a claim from a node without a vote.
+pub(crate) const CLAIM_PAUSE: Duration = Duration::from_millis(500);
 /// Longest `host:port` of a member.
 pub(crate) const MEMBER_ADDRESS_MAX_BYTES: usize = 261;
 /// How recently a member must have answered the leader to count as one that answers.

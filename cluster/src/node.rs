@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::Machine;
 use crate::admission::Admission;
 use crate::config::Config;
+use crate::electorate::Electorate;
 use crate::error::{Fatal, StartError};
 use crate::front::Front;
 use crate::handle::{Core, Handle};
@@ -124,6 +125,8 @@ impl<M: Machine> Node<M> {
         let others = others.into_iter().map(|(node, address)| Seed { node, address });
         let seeds = if seeds.is_empty() && renewing { others.collect() } else { seeds };
         let shared = log.shared.clone();
+        let electorate = Arc::new(Electorate::new(roster.clone()));
+        seeds.iter().for_each(|seed| roster.name(seed.node));
         let links = front.as_ref().map(|front| front.links(identity.incarnation));
         let address = front.as_ref().map_or_else(String::new, Front::address);
         let started = start_raft(
@@ -136,6 +139,7 @@ impl<M: Machine> Node<M> {
                 address: address.clone(),
                 links: links.clone(),
                 renewing,
+                electorate: electorate.clone(),
             },
         );
         let raft = match started.await {
@@ -176,6 +180,7 @@ impl<M: Machine> Node<M> {
             snapshots,
             progress,
             roster,
+            electorate,
             scrub,
             fatal,
             identity,
@@ -202,7 +207,8 @@ impl<M: Machine> Node<M> {
             spawn(stop_serving_on_fatal(core.clone())),
             spawn(watch_consensus(core.clone())),
             spawn(snapshot_by_bytes(core.clone(), config.snapshot_every_bytes)),
-            spawn(joining::keep_known(core.clone(), seeds)),
+            spawn(joining::keep_known(core.clone(), seeds.clone())),
+            spawn(joining::find_leader(core.clone(), seeds)),
             spawn(level::raise_alone(core.clone())),
             spawn(members::lead_only_when_fit(core.clone(), unfit.subscribe())),
             spawn(readiness::watch(core.clone())),
@@ -286,6 +292,7 @@ struct Start {
     links: Option<Links>,
     /// Whether the node has yet to catch up before it may vote.
     renewing: bool,
+    electorate: Arc<Electorate>,
 }
 
 /// Starts the engine, founding the cluster if need be.
@@ -299,13 +306,20 @@ async fn start_raft<M: Machine>(
     let consensus =
         |e: &dyn fmt::Display| StartError::Fatal(Fatal::Consensus { detail: e.to_string() });
     let settings = config.raft().validate().map_err(|e| consensus(&e))?;
-    let network = Network { own: identity.node, links: start.links.clone() };
+    let electorate = start.electorate.clone();
+    let links = start.links.clone();
+    let network = Network { own: identity.node, links, electorate: electorate.clone() };
     let raft = Raft::new(identity.node, Arc::new(settings), network, log, apply)
         .await
         .map_err(|e| consensus(&e))?;
     if start.renewing {
         raft.runtime_config().elect(false);
     }
+    let metrics = raft.server_metrics();
+    electorate.watch(move || {
+        let now = metrics.borrow_watched();
+        [now.membership_config.clone(), now.committed_membership_config.clone()]
+    });
     let started = found_or_elect(&raft, identity, &config.data_dir, start).await;
     if let Err(error) = started {
         // The reason why it did not start is what counts.

@@ -208,7 +208,7 @@ fn assemble<M: Machine>(
     let (clock_file, clock_record) = ClockFile::open(path)
         .map_err(|e| StartError::io(path, &path.join("clock"), "opening", &e))?;
     let progress = Arc::new(Progress::new());
-    let roster = Arc::new(Roster::new());
+    let roster = Arc::new(Roster::new(identity.node));
     let others = outside.ballot.others().to_vec();
     let (writer, thread) = writer::spawn(shared.clone(), outside);
     let mut apply = Apply::new(

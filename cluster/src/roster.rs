@@ -7,11 +7,12 @@
 //! Must not know how nodes reach each other.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
 use crate::level;
+use crate::limits::NAMED_LEADERS_MAX;
 use crate::types::{Member, StoredMembership};
 
 /// The membership at one log index.
@@ -66,34 +67,67 @@ impl Known {
 }
 
 /// What is known now, for everyone who asks or waits for it to change.
-pub(crate) struct Roster(watch::Sender<Arc<Known>>);
+pub(crate) struct Roster {
+    own: u64,
+    known: watch::Sender<Arc<Known>>,
+    /// Nodes that trusted ones said lead, and that no applied membership has shown as voters yet.
+    named: Mutex<BTreeSet<u64>>,
+}
 
 impl Roster {
-    pub(crate) fn new() -> Roster {
-        Roster(watch::Sender::new(Arc::default()))
+    /// What node `own` knows.
+    pub(crate) fn new(own: u64) -> Roster {
+        Roster { own, known: watch::Sender::new(Arc::default()), named: Mutex::default() }
     }
 
     pub(crate) fn known(&self) -> Arc<Known> {
-        self.0.borrow().clone()
+        self.known.borrow().clone()
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Known>> {
-        self.0.subscribe()
+        self.known.subscribe()
+    }
+
+    fn named(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One who is trusted says that `node` leads.
+    pub(crate) fn name(&self, node: u64) {
+        let mut named = self.named();
+        if named.len() < NAMED_LEADERS_MAX && !self.known().is_voter(node) {
+            named.insert(node);
+        }
+    }
+
+    pub(crate) fn is_named(&self, node: u64) -> bool {
+        self.named().contains(&node)
+    }
+
+    fn replace(&self, next: Known) {
+        let next = Arc::new(next);
+        let before = self.known.send_replace(next.clone());
+        // The members themselves say from here on who of the named may lead.
+        let mut named = self.named();
+        if before.member(self.own).is_none() && next.member(self.own).is_some() {
+            named.clear();
+        }
+        named.retain(|node| !next.is_voter(*node) && !next.removed.contains(node));
     }
 
     /// The entry that raises the machine to `level` has been applied.
     pub(crate) fn raised(&self, level: u32) {
-        self.0.send_modify(|known| *known = Arc::new(Known { level, ..(**known).clone() }));
+        self.replace(Known { level, ..(*self.known()).clone() });
     }
 
     /// An entry that holds `membership` has been applied.
     pub(crate) fn applied(&self, membership: StoredMembership) {
-        self.0.send_modify(|known| *known = Arc::new(known.then(membership)));
+        self.replace(self.known().then(membership));
     }
 
     /// A snapshot has been restored.
     pub(crate) fn restored(&self, known: Known) {
-        self.0.send_replace(Arc::new(known));
+        self.replace(known);
     }
 }
 
@@ -112,7 +146,7 @@ mod tests {
 
     #[test]
     fn an_id_that_left_is_remembered_and_one_that_changes_its_role_is_not() {
-        let roster = Roster::new();
+        let roster = Roster::new(1);
         roster.applied(membership(&[&[1]], &[1]));
         assert!(roster.known().only_ever(1));
         // Learner, then on the way to voter, then voter, then learner again.
@@ -126,5 +160,31 @@ mod tests {
         assert!(!roster.known().only_ever(1), "node 2 may still hold what it was granted");
         roster.applied(membership(&[&[1]], &[1, 3]));
         assert_eq!(roster.known().removed, BTreeSet::from([2]));
+    }
+
+    #[test]
+    fn a_named_leader_counts_until_it_has_a_vote_and_a_seed_until_the_node_is_a_member() {
+        let roster = Roster::new(3);
+        roster.name(1);
+        roster.name(2);
+        // The log from its beginning: this node is not in it yet.
+        roster.applied(membership(&[&[1]], &[1]));
+        assert!(!roster.is_named(1), "the members say so themselves");
+        assert!(roster.is_named(2));
+        roster.applied(membership(&[&[1]], &[1, 3]));
+        assert!(!roster.is_named(2), "a seed that is no voter leads nobody");
+        // One that leads after changes that this node has not seen.
+        roster.name(4);
+        for voters in [&[1][..], &[1, 3]] {
+            roster.applied(membership(&[voters], &[1, 3, 4]));
+            assert!(roster.is_named(4), "nothing says that it has no vote later");
+        }
+        roster.applied(membership(&[&[1, 4]], &[1, 3, 4]));
+        roster.applied(membership(&[&[1]], &[1, 3, 4]));
+        assert!(!roster.is_named(4), "it had its vote and lost it");
+        for node in 100..=100 + NAMED_LEADERS_MAX as u64 {
+            roster.name(node);
+        }
+        assert!(!roster.is_named(100 + NAMED_LEADERS_MAX as u64), "the names are bounded");
     }
 }

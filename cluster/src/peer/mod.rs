@@ -7,12 +7,14 @@
 //! is reset, and no word says why. Every message has a deadline and a bounded size.
 //!
 //! [`tls`] is who a peer is; [`wire`] is what is said; [`link`] is a way to one peer; [`network`]
-//! is the consensus engine's use of it; [`server`] is the other end. Must not know what the machine
+//! is the consensus engine's use of it; [`server`] is the other end, and [`rights`] the table of who
+//! may make which request. Must not know what the machine
 //! does.
 
 mod exchange;
 pub(crate) mod link;
 pub(crate) mod network;
+pub(crate) mod rights;
 pub(crate) mod server;
 mod snapshot;
 pub(crate) mod tls;
@@ -21,5 +23,8 @@ pub(crate) mod wire_journal;
 pub(crate) mod wire_members;
 pub(crate) mod wire_questions;
 pub(crate) mod wire_raft;
+
+#[cfg(test)]
+mod attack_tests;
 
 pub use exchange::PeerConfig;

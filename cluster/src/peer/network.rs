@@ -7,6 +7,7 @@
 //! the entries mean.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::errors::{
@@ -17,12 +18,14 @@ use openraft::raft::{TransferLeaderError, TransferLeaderResponse};
 use openraft::{RaftNetworkFactory, RaftNetworkV2};
 
 use super::link::{CallError, Lane, Links, Target};
+use super::rights::Standing;
 use super::snapshot;
 use super::wire::{Message, Rpc};
 use super::wire_raft::{
     Append, AppendAnswer, AskVote, SnapshotAnswer, SnapshotHead, Transfer, TransferAnswer,
     VoteAnswer,
 };
+use crate::electorate::{Electorate, plausible};
 use crate::limits::{APPEND_ANSWER_MAX, SNAPSHOT_TRANSFER_MAX};
 use crate::types::{Member, Snapshot, SnapshotData, TypeConfig, Vote};
 
@@ -31,12 +34,14 @@ pub(crate) struct Network {
     pub own: u64,
     /// None where the node has no peers.
     pub links: Option<Links>,
+    pub electorate: Arc<Electorate>,
 }
 
 impl Network {
     fn to(&self, node: u64, member: &Member, lane: Lane) -> Peer {
         let target = Target::member(node, member);
-        Peer { own: self.own, links: self.links.clone(), target, lane }
+        let (links, electorate) = (self.links.clone(), self.electorate.clone());
+        Peer { own: self.own, links, electorate, target, lane }
     }
 }
 
@@ -60,6 +65,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 pub(crate) struct Peer {
     own: u64,
     links: Option<Links>,
+    electorate: Arc<Electorate>,
     target: Target,
     lane: Lane,
 }
@@ -78,6 +84,22 @@ impl Peer {
         let message = question.to_wire().map_err(|e| CallError::NotSent(e.to_string()))?;
         let answer = links.call(&self.target, lane, rpc, message, deadline).await?;
         A::from_wire(&answer).map_err(|e| CallError::Unanswered(e.to_string()))
+    }
+
+    /// Whether the engine may hear of the vote `said` in an answer to a message of the term `sent`: a
+    /// leader that hears of a higher one steps down. A member without a vote has no say in that, and
+    /// a term that nobody can have reached is believed of none.
+    fn heed(&self, sent: u64, said: &Vote) -> Result<(), CallError> {
+        let said = said.leader_id().term;
+        if said <= sent {
+            return Ok(());
+        }
+        let node = self.target.node;
+        if self.electorate.has_vote(node) && plausible(Standing::Voter, sent, said) {
+            return Ok(());
+        }
+        tracing::warn!(node, term = said, "an answer with a higher term is not believed");
+        Err(CallError::Unanswered("a term that it cannot speak of".into()))
     }
 
     fn error(&self, action: RPCTypes, timeout: Duration, e: &CallError) -> RPCError<TypeConfig> {
@@ -106,7 +128,15 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             Lane::Pulse => option.soft_ttl(),
             Lane::Log | Lane::Bulk | Lane::Calls => APPEND_ANSWER_MAX,
         };
-        let answer = self.ask(self.lane, Rpc::Append, &rpc, deadline).await;
+        let sent = rpc.vote.leader_id().term;
+        let answer: Result<AppendAnswer, _> =
+            self.ask(self.lane, Rpc::Append, &rpc, deadline).await;
+        let answer = answer.and_then(|answer| {
+            if let AppendAnswer::HigherVote(vote) = &answer {
+                self.heed(sent, vote)?;
+            }
+            Ok(answer)
+        });
         answer.map_err(|e| self.error(RPCTypes::AppendEntries, deadline, &e))
     }
 
@@ -116,7 +146,9 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         option: RPCOption,
     ) -> Result<VoteAnswer, RPCError<TypeConfig>> {
         let deadline = option.soft_ttl();
-        let answer = self.ask(Lane::Pulse, Rpc::Vote, &rpc, deadline).await;
+        let sent = rpc.vote.leader_id().term;
+        let answer: Result<VoteAnswer, _> = self.ask(Lane::Pulse, Rpc::Vote, &rpc, deadline).await;
+        let answer = answer.and_then(|answer| self.heed(sent, &answer.vote).map(|()| answer));
         answer.map_err(|e| self.error(RPCTypes::Vote, deadline, &e))
     }
 
@@ -126,7 +158,10 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         option: RPCOption,
     ) -> Result<VoteAnswer, RPCError<TypeConfig>> {
         let deadline = option.soft_ttl();
-        let answer = self.ask(Lane::Pulse, Rpc::PreVote, &rpc, deadline).await;
+        let sent = rpc.vote.leader_id().term;
+        let answer: Result<VoteAnswer, _> =
+            self.ask(Lane::Pulse, Rpc::PreVote, &rpc, deadline).await;
+        let answer = answer.and_then(|answer| self.heed(sent, &answer.vote).map(|()| answer));
         answer.map_err(|e| self.error(RPCTypes::Vote, deadline, &e))
     }
 
@@ -141,6 +176,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         let Some(links) = &self.links else {
             return Err(unreachable("this node has no peers".into()));
         };
+        let sent = vote.leader_id().term;
         let head = SnapshotHead { vote, meta: snapshot.meta };
         let body = snapshot::outgoing(&head, snapshot.snapshot.file)
             .map_err(|e| StreamingError::Network(NetworkError::new(&e)))?;
@@ -157,7 +193,9 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             answer = sending => answer,
         };
         let answer = answer.map_err(|e| unreachable(format!("node {}: {e}", self.target.node)))?;
-        SnapshotAnswer::from_wire(&answer).map_err(|e| unreachable(e.to_string()))
+        let answer = SnapshotAnswer::from_wire(&answer).map_err(|e| unreachable(e.to_string()))?;
+        self.heed(sent, &answer.vote).map_err(|e| unreachable(e.to_string()))?;
+        Ok(answer)
     }
 
     async fn transfer_leader(

@@ -23,17 +23,19 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::exchange::{DIRECTORIES, Directories};
+use super::rights::{Standing, is_consensus, may};
 use super::snapshot;
 use super::tls::{Credentials, holder};
 use super::wire::Rpc;
 use super::wire_raft::SnapshotHead;
+use crate::electorate::Electorate;
 use crate::error::StartError;
 use crate::limits::{
     PEER_CONNECT_MAX, PEER_CONNECTIONS_MAX, PEER_HANDSHAKES_MAX, PEER_IDLE_PROBE, PEER_MESSAGE_MAX,
     PEER_MESSAGE_MAX_BYTES, PEER_PROBE_ANSWER_MAX, PEER_STREAMS_MAX, PEER_WINDOW_BYTES,
     RETRY_PAUSE,
 };
-use crate::roster::{Known, Roster};
+use crate::roster::Roster;
 use crate::runtime::{JoinHandle, spawn};
 use crate::store::disk::File;
 use crate::types::Incarnation;
@@ -55,18 +57,6 @@ impl std::error::Error for Nothing {}
 pub(crate) struct Asker {
     pub node: u64,
     pub standing: Standing,
-}
-
-/// What an asker may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Standing {
-    /// Of this cluster by its certificate; may speak for the engine, which judges by the log, and
-    /// ask to join.
-    Stranger,
-    /// A member without a vote.
-    Learner,
-    /// A member with a vote.
-    Voter,
 }
 
 /// What answers requests.
@@ -106,6 +96,7 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<Listening, StartError>
 pub(crate) struct Server<S> {
     pub own: Incarnation,
     pub roster: Arc<Roster>,
+    pub electorate: Arc<Electorate>,
     pub service: S,
     /// Where a snapshot goes while it arrives.
     pub incoming: PathBuf,
@@ -220,8 +211,7 @@ impl<S: Service> Serving<S> {
         let rpc = rpc.ok_or(Nothing)?;
         let directories = request.headers().get(DIRECTORIES).and_then(Directories::parse);
         let directories = directories.ok_or(Nothing)?;
-        let known = self.server.roster.known();
-        let from = admit(&known, self.server.own, node, directories, rpc).ok_or(Nothing)?;
+        let from = self.admit(node, directories, rpc).ok_or(Nothing)?;
         let answer = match rpc {
             Rpc::Snapshot => self.receive(from, request.into_body()).await?,
             _ => {
@@ -232,6 +222,20 @@ impl<S: Service> Serving<S> {
             }
         };
         Ok(Response::new(Full::from(answer)))
+    }
+
+    /// As whom `node`, speaking for one directory to another, makes a request of this kind, if it may.
+    fn admit(&self, node: u64, Directories { from, to }: Directories, rpc: Rpc) -> Option<Asker> {
+        let meant = to.map_or(rpc == Rpc::Join, |to| to == self.server.own);
+        let standing = self.server.electorate.standing(node, from);
+        if meant && may(standing, rpc) {
+            return Some(Asker { node, standing });
+        }
+        if meant && is_consensus(rpc) && standing != Standing::Removed {
+            tracing::debug!(node, ?standing, ?rpc, "a node without a vote speaks for the engine");
+            self.server.electorate.claims_to_lead();
+        }
+        None
     }
 
     async fn receive<B>(&self, from: Asker, body: B) -> Result<Vec<u8>, Nothing>
@@ -250,68 +254,6 @@ impl<S: Service> Serving<S> {
     }
 }
 
-/// Whether `node`, speaking for one directory to another, may make a request of this kind, and as
-/// whom.
-fn admit(
-    known: &Known,
-    own: Incarnation,
-    node: u64,
-    Directories { from, to }: Directories,
-    rpc: Rpc,
-) -> Option<Asker> {
-    let meant = to.map_or(rpc == Rpc::Join, |to| to == own);
-    let standing = match known.member(node) {
-        // Whoever joins is told why not; its message says which directory it speaks for.
-        Some(member) if member.incarnation != from && rpc == Rpc::Join => Standing::Stranger,
-        Some(member) if member.incarnation != from => return None,
-        Some(_) if known.is_voter(node) => Standing::Voter,
-        Some(_) => Standing::Learner,
-        None => Standing::Stranger,
-    };
-    (meant && !known.removed.contains(&node)).then_some(Asker { node, standing })
-}
-
 #[cfg(test)]
-mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
-    use super::*;
-    use crate::types::{Member, Membership, StoredMembership};
-
-    const OWN: Incarnation = 100;
-
-    /// Node 1 votes, node 2 learns, node 9 was removed.
-    fn known() -> Known {
-        let member = |incarnation| Member { address: "a".into(), incarnation };
-        let nodes = BTreeMap::from([(1, member(11)), (2, member(12))]);
-        let membership = Membership::new(vec![BTreeSet::from([1])], nodes).expect("valid");
-        let membership = StoredMembership::new(None, membership);
-        Known { membership, removed: BTreeSet::from([9]), level: 1 }
-    }
-
-    #[test]
-    fn a_request_is_taken_only_between_the_directories_that_the_members_know() {
-        use Standing::{Learner, Stranger, Voter};
-        // Who, from which directory, to which, what, and as whom.
-        let rows = [
-            (1, 11, Some(OWN), Rpc::Append, Some(Voter)),
-            (2, 12, Some(OWN), Rpc::Lease, Some(Learner)),
-            (3, 13, Some(OWN), Rpc::Append, Some(Stranger)),
-            // A directory that was wiped, at either end.
-            (1, 99, Some(OWN), Rpc::Vote, None),
-            (1, 11, Some(99), Rpc::Vote, None),
-            // Only who joins may not know whom it asks.
-            (1, 11, None, Rpc::Vote, None),
-            (3, 13, None, Rpc::Join, Some(Stranger)),
-            (1, 99, None, Rpc::Join, Some(Stranger)),
-            // Who was removed gets nothing, joining included.
-            (9, 19, Some(OWN), Rpc::Append, None),
-            (9, 19, None, Rpc::Join, None),
-        ];
-        for (node, from, to, rpc, standing) in rows {
-            let admitted = admit(&known(), OWN, node, Directories { from, to }, rpc);
-            let expected = standing.map(|standing| Asker { node, standing });
-            assert_eq!(admitted, expected, "{node} {from} {to:?} {rpc:?}");
-        }
-    }
-}
+#[path = "server_tests.rs"]
+mod tests;

@@ -34,7 +34,7 @@ pub(crate) fn open(dir: &Path) -> (Log, Apply<Counter>, Arc<Store>) {
         snapshots,
         writer.clone(),
         Arc::new(Progress::new()),
-        Arc::new(Roster::new()),
+        Arc::new(Roster::new(1)),
         fatal,
     );
     apply.restore_newest().expect("restores");
