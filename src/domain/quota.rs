@@ -147,23 +147,36 @@ pub(super) fn held(action: &Action) -> Held {
         | Action::DeletePolicy(_)
         | Action::Disapprove(_)
         | Action::DeleteWebhook(_)
-        | Action::DeleteDomain(_) => Held::Never,
-        Action::UpdateApiKey(UpdateApiKey { id: _, name: None, enabled: Some(false) }) => {
-            Held::Never
-        }
+        | Action::DeleteDomain(_)
+        | Action::UpdateApiKey(UpdateApiKey { id: _, name: None, enabled: Some(false) })
+        | Action::UpdateWebhook(UpdateWebhook {
+            id: _,
+            url: None,
+            events: None,
+            description: None,
+            enabled: Some(false),
+        })
+        // No API key can ask for the rest.
+        | Action::CreateOrganization(_)
+        | Action::UpdateOrganization(_)
+        | Action::TouchApiKeys(_)
+        | Action::RegisterSigningKey(_)
+        | Action::RetireSigningKey(_)
+        | Action::RevokeSigningKey(_)
+        | Action::CreateOperatorKey(_)
+        | Action::DeleteOperatorKey(_)
+        | Action::Tick(())
+        | Action::RecordDeliveries(_)
+        | Action::SetPlans(_)
+        | Action::SetOperatorPlans(_)
+        | Action::Restore(_)
+        | Action::LiftSuspension(_) => Held::Never,
         Action::UpdateAgent(change) if only_pauses(change) => Held::Never,
         Action::UpdatePolicy(change) if only_switches(change) => match change.is_active {
             Some(false) => Held::Never,
             // What forbids is switched on with it.
             Some(true) | None => Held::Late,
         },
-        Action::UpdateWebhook(UpdateWebhook {
-            id: _,
-            url: None,
-            events: None,
-            description: None,
-            enabled: Some(false),
-        }) => Held::Never,
         Action::RotateApiKey(_)
         | Action::RotateAgentKey(_)
         | Action::RotateWebhookSecret(_)
@@ -183,21 +196,6 @@ pub(super) fn held(action: &Action) -> Held {
         | Action::RetryDelivery(_)
         | Action::CreateDomain(_)
         | Action::RecordDomainCheck(_) => Held::Fully,
-        // No API key can ask for these.
-        Action::CreateOrganization(_)
-        | Action::UpdateOrganization(_)
-        | Action::TouchApiKeys(_)
-        | Action::RegisterSigningKey(_)
-        | Action::RetireSigningKey(_)
-        | Action::RevokeSigningKey(_)
-        | Action::CreateOperatorKey(_)
-        | Action::DeleteOperatorKey(_)
-        | Action::Tick(())
-        | Action::RecordDeliveries(_)
-        | Action::SetPlans(_)
-        | Action::SetOperatorPlans(_)
-        | Action::Restore(_)
-        | Action::LiftSuspension(_) => Held::Never,
     }
 }
 

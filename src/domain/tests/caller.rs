@@ -50,7 +50,7 @@ fn may(action: &Action) -> May {
         }
         Action::CreateDomain(_) | Action::DeleteDomain(_) => (&[DomainsWrite], ""),
         Action::RecordDomainCheck(_) => (&[DomainsWrite], "n"),
-        Action::SetPlans(_) => (&[], "ns"),
+        Action::SetPlans(_) | Action::SetOperatorPlans(_) => (&[], "ns"),
         Action::Restore(_) => (&[], "s"),
         Action::ChangePlan(_) => (&[BillingWrite], "os"),
     }
@@ -155,6 +155,7 @@ fn actions() -> Vec<Action> {
         Action::DeleteDomain(DomainId::from_ulid(1)),
         Action::RecordDomainCheck(look),
         Action::SetPlans(new_plans()),
+        Action::SetOperatorPlans(vec!["free".into()]),
         Action::ChangePlan(ChangePlan { org: org(1), plan: "big".into() }),
         Action::Restore(new_restore(1)),
         Action::LiftSuspension(Suspension::All(())),
