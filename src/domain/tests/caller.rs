@@ -50,7 +50,7 @@ fn may(action: &Action) -> May {
         }
         Action::CreateDomain(_) | Action::DeleteDomain(_) => (&[DomainsWrite], ""),
         Action::RecordDomainCheck(_) => (&[DomainsWrite], "n"),
-        Action::SetPlans(_) => (&[], "ns"),
+        Action::SetPlans(_) | Action::SetOperatorPlans(_) => (&[], "ns"),
         Action::Restore(_) => (&[], "s"),
         Action::ChangePlan(_) => (&[BillingWrite], "os"),
     }
@@ -155,6 +155,7 @@ fn actions() -> Vec<Action> {
         Action::DeleteDomain(DomainId::from_ulid(1)),
         Action::RecordDomainCheck(look),
         Action::SetPlans(new_plans()),
+        Action::SetOperatorPlans(vec!["big".into()]),
         Action::ChangePlan(ChangePlan { org: org(1), plan: "big".into() }),
         Action::Restore(new_restore(1)),
         Action::LiftSuspension(Suspension::All(())),
@@ -183,7 +184,7 @@ fn with_permissions(mut world: World, of: u128, permissions: Permissions) -> Wor
 
 #[test]
 fn the_samples_are_of_every_kind_of_action() {
-    const KINDS: usize = 39;
+    const KINDS: usize = 40;
     let kinds: std::collections::HashSet<_> =
         actions().iter().map(std::mem::discriminant).collect();
     assert_eq!((kinds.len(), actions().len()), (KINDS, KINDS));
