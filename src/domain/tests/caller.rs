@@ -155,7 +155,7 @@ fn actions() -> Vec<Action> {
         Action::DeleteDomain(DomainId::from_ulid(1)),
         Action::RecordDomainCheck(look),
         Action::SetPlans(new_plans()),
-        Action::SetOperatorPlans(vec!["free".into()]),
+        Action::SetOperatorPlans(vec!["big".into()]),
         Action::ChangePlan(ChangePlan { org: org(1), plan: "big".into() }),
         Action::Restore(new_restore(1)),
         Action::LiftSuspension(Suspension::All(())),

@@ -362,6 +362,7 @@ fn an_approval_is_for_the_agent_that_the_approver_saw() {
 
     let mut before = World::new();
     before.state.level = Level::FIRST;
+    before.events(ALICE, Action::CreateApiKey(new_key(5, 1, Environment::Live)));
     before.events(ALICE, new_policy(1, vec![asking()]));
     let new = decline(&before, 1, 1, End::RequireApproval(place(1, 0)));
     before.events(ALICE, Action::DeclineToken(new));

@@ -247,7 +247,7 @@ proptest! {
 fn random_commands_reach_every_event_and_every_refusal() {
     use proptest::{strategy::ValueTree, test_runner::TestRunner};
     /// Names of events, and the one that bookkeeping has in common.
-    const EVENTS: usize = 49;
+    const EVENTS: usize = 50;
     let expected = [
         "AgentKeyReplaced",
         "AgentNotActive",
@@ -268,6 +268,7 @@ fn random_commands_reach_every_event_and_every_refusal() {
         "NonceUsed",
         "NotFound",
         "PlanLimitReached",
+        "PlanNotSelfService",
         "PlanTooSmall",
         "SignatureOutOfTime",
         "SignatureRequired",
