@@ -18,6 +18,7 @@ use openraft::{EntryPayload, OptionalSend, RaftLogReader};
 use super::ballot::Ballot;
 use super::log_rows::{check_follows, decode_row, read_rows};
 use super::mark::Mark;
+use super::renewal;
 use super::stripe::Rows;
 use super::writer::{Job, WriterHandle};
 use super::{Store, keys, stored};
@@ -102,7 +103,11 @@ impl LogShared {
             .with(|trees| read_state(trees, mark.next()))
             .map_err(|e| StartError::fatal(data_dir, e))?;
         let (ballot, vote) = Ballot::open(data_dir, state.vote)?;
-        state.vote = vote;
+        // A store that holds neither vote nor entry, and lost none, has answered for no vote: a first
+        // start that was cut short between the two copies begins again.
+        if state.vote.is_some() || state.last.is_some() || renewal::under_way(data_dir) {
+            state.vote = vote;
+        }
         let known = store.with(read_marked).map_err(|e| StartError::fatal(data_dir, e))?;
         let stale = match mark.check(known) {
             // Whoever votes alone can have it from nobody, and the log may well be whole.

@@ -28,7 +28,7 @@ pub struct Place {
     stop: Option<oneshot::Sender<()>>,
     /// Its disk was told to fail: it may stop.
     pub faulted: bool,
-    /// What was damaged while it was down: it must not start again.
+    /// What was damaged while it was down: it must not start again, unless it has mended that.
     pub damaged: Option<String>,
     /// It did not start because of that, as it should.
     pub refused: bool,
@@ -223,6 +223,10 @@ impl Cluster {
                 let mut places = self.places();
                 let place = places.entry(node).or_default();
                 (place.handle, place.view, place.stop) = (Some(handle), view, Some(stop));
+                if place.damaged.is_some() && self.disk(node).is_mended() {
+                    place.damaged = None;
+                    self.history().count("damage that a start mended");
+                }
                 let unnoticed = place.damaged.clone();
                 drop(places);
                 if let Some(what) = unnoticed {

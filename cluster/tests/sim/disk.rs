@@ -63,6 +63,8 @@ pub(super) struct State {
     pub operations: u64,
     pub torn: u64,
     pub lost: u64,
+    /// The file that was damaged last, and what it held before.
+    undamaged: Option<(PathBuf, Vec<u8>)>,
 }
 
 /// What a file holds.
@@ -289,6 +291,7 @@ impl Disk {
             operations: 0,
             torn: 0,
             lost: 0,
+            undamaged: None,
         })))
     }
 
@@ -391,6 +394,7 @@ impl Disk {
             let files: Vec<(PathBuf, u64)> = files.map(|(p, i)| (p.clone(), *i)).collect();
             let (path, inode) = files.get(dice.below(files.len().max(1)))?;
             let inode = state.inodes.get_mut(inode).filter(|inode| !inode.data.is_empty())?;
+            state.undamaged = Some((path.clone(), inode.data.clone()));
             flip(&mut inode.data, dice);
             inode.durable.clone_from(&inode.data);
             return Some(path.display().to_string());
@@ -401,6 +405,16 @@ impl Disk {
         let value = state.trees.get_mut("log")?.get_mut(key)?;
         flip(value, dice);
         state.durable.clone_from(&state.trees);
+        state.undamaged = None;
         Some(format!("log row {}", key.escape_ascii()))
+    }
+
+    /// Whether the file that was damaged last holds what it held before.
+    pub fn is_mended(&self) -> bool {
+        let state = self.state();
+        state.undamaged.as_ref().is_some_and(|(path, before)| {
+            let inode = state.names.get(path).and_then(|inode| state.inodes.get(inode));
+            inode.is_some_and(|inode| inode.data == *before)
+        })
     }
 }
