@@ -458,7 +458,7 @@ async fn a_rolling_restart_loses_no_request_that_a_client_tries_again_once() {
     }
     // Every node runs the same program by now.
     let level = operator.post("/v1/cluster/level", &json!({})).await.expect(200);
-    assert_eq!(level, json!({"level": 1}));
+    assert_eq!(level, json!({"level": 2}));
     stop.store(true, Ordering::Relaxed);
     for client in clients {
         let (asked, again) = client.await.expect("nothing is lost");
